@@ -1,0 +1,46 @@
+"""What the pool raises. Everything is a `PoolError`."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ._stats import Holder, PoolStats
+
+
+class PoolError(Exception):
+    """Base of everything the pool raises of its own accord."""
+
+
+class PoolTimeoutError(PoolError, TimeoutError):
+    """No connection came free in time, or not all came back before the deadline of `close()`.
+
+    Attributes:
+        stats: the pool's counts at the moment the wait ended.
+        holders: who held the connections at that moment, the longest hold first.
+        last_create_error: what the last failed `create_connection` raised, or None if the last one succeeded.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        stats: "PoolStats",
+        holders: "Sequence[Holder]" = (),
+        last_create_error: BaseException | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.stats = stats
+        self.holders = tuple(holders)
+        self.last_create_error = last_create_error
+
+
+class PoolClosedError(PoolError):
+    """The pool was closed before this caller had its connection."""
+
+
+class PoolQueueFullError(PoolError):
+    """`max_waiting` callers were queued already."""
+
+
+class PoolLoopError(PoolError):
+    """The pool was used from another event loop than the one it is bound to."""
