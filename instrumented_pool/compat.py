@@ -1,0 +1,79 @@
+"""Old code keeps working: strategies written for `asyncio-connection-pool` are made into ours."""
+
+from collections.abc import Awaitable, Callable
+from typing import Protocol, TypeAlias, TypeVar
+
+from ._strategy import ConnectionStrategy
+
+__all__ = ["AnyStrategy", "CreatingStrategy", "MakingStrategy", "adapt_strategy"]
+
+Conn = TypeVar("Conn")
+Conn_contra = TypeVar("Conn_contra", contravariant=True)
+
+
+class _ClosingStrategy(Protocol[Conn_contra]):
+    def connection_is_closed(self, conn: Conn_contra, /) -> bool: ...
+    def close_connection(self, conn: Conn_contra, /) -> Awaitable[None] | None: ...
+
+
+class MakingStrategy(_ClosingStrategy[Conn], Protocol[Conn]):
+    """A strategy as the ancestor had it: it defines `make_connection`."""
+
+    def make_connection(self) -> Awaitable[Conn]: ...
+
+
+class CreatingStrategy(_ClosingStrategy[Conn], Protocol[Conn]):
+    """Anything that has the methods of our strategies without being one."""
+
+    def create_connection(self) -> Awaitable[Conn]: ...
+
+
+AnyStrategy: TypeAlias = ConnectionStrategy[Conn] | CreatingStrategy[Conn] | MakingStrategy[Conn]
+"""What `adapt_strategy` takes."""
+
+
+def adapt_strategy(strategy: AnyStrategy[Conn]) -> ConnectionStrategy[Conn]:
+    """Return `strategy` as a `ConnectionStrategy`: itself where it is one, otherwise a thin wrapper around it.
+
+    A strategy that has both `create_connection` and `make_connection` is asked to create. Its
+    `connection_is_reusable` is used where it has one.
+
+    Raises:
+        TypeError: it lacks one of the methods, or is a class where an instance is wanted.
+    """
+    if isinstance(strategy, ConnectionStrategy):
+        return strategy
+    if isinstance(strategy, type):
+        raise TypeError(f"strategy must be an instance, got the class {strategy.__qualname__}")
+    for names in (("create_connection", "make_connection"), ("connection_is_closed",), ("close_connection",)):
+        if not any(callable(getattr(strategy, name, None)) for name in names):
+            raise TypeError(f"strategy must define {' or '.join(names)}, which {type(strategy).__qualname__} does not")
+    return _Adapted(strategy)
+
+
+class _Adapted(ConnectionStrategy[Conn]):
+    def __init__(self, strategy: CreatingStrategy[Conn] | MakingStrategy[Conn]) -> None:
+        self._strategy = strategy
+        self._create: Callable[[], Awaitable[Conn]] = getattr(strategy, _creator(strategy))
+        self._reusable: Callable[[Conn, BaseException], bool] = getattr(
+            strategy, "connection_is_reusable", super().connection_is_reusable
+        )
+
+    def __repr__(self) -> str:
+        return f"<adapted {type(self._strategy).__qualname__}>"
+
+    async def create_connection(self) -> Conn:
+        return await self._create()
+
+    def connection_is_closed(self, conn: Conn) -> bool:
+        return self._strategy.connection_is_closed(conn)
+
+    def close_connection(self, conn: Conn) -> Awaitable[None] | None:
+        return self._strategy.close_connection(conn)
+
+    def connection_is_reusable(self, conn: Conn, error: BaseException) -> bool:
+        return self._reusable(conn, error)
+
+
+def _creator(strategy: object) -> str:
+    return "create_connection" if callable(getattr(strategy, "create_connection", None)) else "make_connection"
