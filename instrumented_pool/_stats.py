@@ -1,7 +1,9 @@
 """What a pool says of itself: counts, distributions and holders, as frozen snapshots."""
 
+from bisect import bisect_left
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import get_args
 
 from ._events import CloseReason, FailReason, Source
 
@@ -47,6 +49,54 @@ class Distribution:
                 return lower + (bound - lower) * max(0.0, rank - below) / count
             below, lower = below + count, bound
         return self.bounds[-1]
+
+
+class Histogram:
+    """A distribution in the making."""
+
+    __slots__ = ("counts", "sum")
+
+    def __init__(self) -> None:
+        self.counts = [0] * (len(BOUNDS) + 1)
+        self.sum = 0.0
+
+    def record(self, seconds: float) -> None:
+        self.counts[bisect_left(BOUNDS, seconds)] += 1
+        self.sum += seconds
+
+    def snapshot(self) -> Distribution:
+        return Distribution(BOUNDS, tuple(self.counts), self.sum)
+
+
+class Distributions:
+    """The three that a pool keeps once somebody asks."""
+
+    __slots__ = ("create", "use", "wait")
+
+    def __init__(self) -> None:
+        self.wait, self.use, self.create = Histogram(), Histogram(), Histogram()
+
+
+class Tally:
+    """What a pool has counted so far, apart from the idle path, which the pool counts itself."""
+
+    __slots__ = (
+        "bursts",
+        "close_errors",
+        "closed",
+        "create_errors",
+        "created",
+        "failed",
+        "handoff",
+        "leaks_suspected",
+        "new",
+    )
+
+    def __init__(self) -> None:
+        self.new = self.handoff = 0
+        self.created = self.create_errors = self.close_errors = self.bursts = self.leaks_suspected = 0
+        self.failed: dict[FailReason, int] = dict.fromkeys(get_args(FailReason), 0)
+        self.closed: dict[CloseReason, int] = dict.fromkeys(get_args(CloseReason), 0)
 
 
 @dataclass(frozen=True, slots=True)

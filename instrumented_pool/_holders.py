@@ -1,0 +1,69 @@
+"""Where a task is now, read from its suspended frames only when somebody asks."""
+
+import asyncio
+import sys
+from pathlib import PurePath
+from types import CodeType, FrameType
+from typing import Any
+
+_PACKAGE = PurePath(__file__).parent
+
+
+def where_is(task: "asyncio.Task[Any] | None") -> tuple[str, ...]:
+    """Return the frames `task` is in, the outermost first, as `function (file:line)`.
+
+    A suspended task is read along its chain of awaits, the running one along the stack. Only names, files and lines
+    are read: no variable and no value.
+    """
+    if task is None:
+        return ("no task: acquired from a callback",)
+    coroutine = task.get_coro()
+    if task.done():
+        return (f"{_defined(coroutine)}, finished without giving it back",)
+    if task is _running_task():
+        return _running_frames(coroutine)
+    return tuple(_suspended_frames(coroutine)) or (_defined(coroutine),)
+
+
+def _running_task() -> "asyncio.Task[Any] | None":
+    try:
+        return asyncio.current_task()
+    except RuntimeError:  # asked from outside the event loop
+        return None
+
+
+def _suspended_frames(awaited: Any) -> list[str]:
+    frames = []
+    while awaited is not None:
+        # A coroutine, a generator and an async generator each have their own names for the same two things.
+        for prefix, below in (("cr", "cr_await"), ("gi", "gi_yieldfrom"), ("ag", "ag_await")):
+            frame = getattr(awaited, f"{prefix}_frame", None)
+            if frame is not None:
+                frames.append(_place(frame.f_code, frame.f_lineno))
+                awaited = getattr(awaited, below, None)
+                break
+        else:
+            break
+    return frames
+
+
+def _running_frames(coroutine: Any) -> tuple[str, ...]:
+    outermost = getattr(coroutine, "cr_frame", None)
+    frames: list[str] = []
+    frame: FrameType | None = sys._getframe()
+    while frame is not None:
+        if PurePath(frame.f_code.co_filename).parent != _PACKAGE:
+            frames.append(_place(frame.f_code, frame.f_lineno))
+        if frame is outermost:
+            break
+        frame = frame.f_back
+    return tuple(reversed(frames))
+
+
+def _defined(coroutine: Any) -> str:
+    code = getattr(coroutine, "cr_code", None)
+    return _place(code, code.co_firstlineno) if code is not None else type(coroutine).__qualname__
+
+
+def _place(code: CodeType, line: int) -> str:
+    return f"{code.co_qualname} ({'/'.join(PurePath(code.co_filename).parts[-2:])}:{line})"

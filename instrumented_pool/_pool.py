@@ -1,0 +1,1176 @@
+"""The pool, in the order a connection lives: acquired, made, used, released, closed.
+
+Why there is no lock: every change of state below is a plain function, so no other task can run in the middle of one.
+An `await` stands only where nothing is half done: before a connection is taken or after it has its new owner.
+
+A slot is a place in the pool from the decision to connect until the connection is gone. It has one owner and with it
+one state, and the states are counted by looking at the owners:
+
+    creating   a task of the pool's, in `_creating`
+    idle       the pool itself, in `_idle`
+    in_use     a lease, whether its body runs already or it is just being woken
+    closing    a future of the pool's, in `_closing`
+
+Every function that frees room ends in `_grow`, every connection that loses its owner passes through `_place`, and every
+end of a connection through `_gone`.
+"""
+
+import asyncio
+import inspect
+import random
+import sys
+import warnings
+import weakref
+from collections import OrderedDict, deque
+from collections.abc import Awaitable, Iterable
+from contextvars import Context, copy_context
+from functools import partial
+from math import inf
+from threading import get_ident
+from time import monotonic
+from types import TracebackType
+from typing import Any, Final, Generic, Literal, TypeAlias, cast
+
+from . import _check, _events
+from ._bus import Bus
+from ._errors import PoolClosedError, PoolError, PoolLoopError, PoolQueueFullError, PoolTimeoutError
+from ._events import CloseReason, FailReason, Observer, Source
+from ._holders import where_is
+from ._stats import Distributions, Holder, PoolStats, Tally
+from ._strategy import Conn, ConnectionStrategy
+from .redaction import describe_error
+
+if sys.version_info >= (3, 12):
+    _task_on = asyncio.current_task
+else:  # there `current_task` is a Python function around this very look-up, which costs twice as much
+    from asyncio.tasks import _current_tasks  # type: ignore[attr-defined]
+
+    _task_on = _current_tasks.get
+
+_Task: TypeAlias = "asyncio.Task[Any]"
+
+_UNBOUND = cast(asyncio.AbstractEventLoop, object())  # no task ever runs on it, so the first use falls out of the fast path
+_DEFAULT: Final = cast(float, object())
+_BACKOFF, _BACKOFF_MAX = 0.01, 1.0  # seconds
+_HOLDERS_NAMED = 3
+
+
+class _Slot(Generic[Conn]):
+    __slots__ = (
+        "burst",
+        "close_error",
+        "conn",
+        "connection_id",
+        "created_at",
+        "doomed",
+        "expires_at",
+        "idle_since",
+        "lease",
+        "leak_told",
+        "settled",
+    )
+
+    conn: Conn
+    close_error: BaseException | None
+    created_at: float
+    doomed: CloseReason | None  # why it must not be lent again, once that is known
+    lease: "_Lease[Conn] | None"
+    settled: "asyncio.Future[None] | None"  # for the exit that waits for the close
+
+    def __init__(self, connection_id: int) -> None:
+        self.connection_id = connection_id
+        self.close_error = self.doomed = self.lease = self.settled = None
+        self.expires_at = inf
+        self.idle_since = 0.0
+        self.leak_told = 0  # the acquire whose hold was reported
+
+
+class _Lease(Generic[Conn]):
+    """What `get_connection()` returns: one acquire, from asking to giving back."""
+
+    __slots__ = (
+        "_pool",
+        "_slot",
+        "_timeout",
+        "acquire_id",
+        "context",
+        "creation",
+        "deadline",
+        "failure",
+        "future",
+        "since",
+        "source",
+        "task",
+        "timer",
+    )
+
+    # Set where the lease queues, and read only of leases that did.
+    context: Context
+    creation: "_Slot[Conn] | None"  # the one that is being made because this caller asked
+    deadline: float
+    failure: tuple[BaseException, FailReason] | None
+    future: "asyncio.Future[None]"
+    source: Source
+    timer: asyncio.TimerHandle | None  # only where the deadline is out of the queue's order
+
+    def __init__(self, pool: "ConnectionPool[Conn]", timeout: float | None) -> None:
+        self._pool = pool
+        self._timeout = timeout
+        self._slot: _Slot[Conn] | None = None
+
+    async def __aenter__(self) -> Conn:
+        pool = self._pool
+        task: _Task | None = _task_on(pool._loop)
+        if task is None or get_ident() != pool._thread:
+            task = pool._bind()
+        if self._slot is not None:
+            raise RuntimeError(f"pool {pool.name!r}: this acquire is running already; call get_connection() again")
+        self.task = task
+        pool._acquires = self.acquire_id = pool._acquires + 1
+        self.since = started = monotonic()
+        bus = pool._bus
+        if bus.on_acquire_started:
+            bus.emit(bus.on_acquire_started, _events.AcquireStarted(pool, started, self.acquire_id))
+        slot: _Slot[Conn] | None = None
+        while slot is None and pool._idle and bus.escaped is None:
+            slot = pool._idle.pop()
+            try:
+                unfit = "stale" if pool._is_closed(slot.conn) else pool._ages and pool._too_old(slot, started)
+            except BaseException as error:
+                unfit = pool._check_failed(error)
+            if unfit:
+                slot = pool._discard(slot, unfit)
+        if slot is None:
+            slot = await pool._queue(self, started)
+        else:
+            self._slot = slot
+            slot.lease = self
+            pool._from_idle += 1
+            if bus.on_acquired or pool._distributions is not None:
+                pool._acquired(self, slot, started, "idle")
+        return slot.conn
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        slot = self._slot
+        pool = self._pool
+        if slot is None:
+            raise RuntimeError(f"pool {pool.name!r}: this acquire holds no connection, or gave it back already")
+        self._slot = None
+        if error is None and not pool._waiters and not pool._attentive and slot.doomed is None:
+            slot.lease = None
+            pool._idle.append(slot)
+        elif pool._release(self, slot, error):
+            await pool._close_of(slot, error)
+
+
+class ConnectionPool(Generic[Conn]):
+    """A pool of anything, without locks, that can say why a request waited and who holds the connections.
+
+    Up to `max_size` connections are kept. While callers queue, the pool grows further, up to `burst_limit`, and
+    gives the surplus up when nobody waits any more. Callers are served first in, first out.
+
+    Not thread-safe: it is bound to the event loop of its first use. Building it needs no running loop.
+
+    Args:
+        strategy: how connections are made, checked and closed.
+        max_size: the soft limit, in connections; what lies idle never exceeds it.
+        burst_limit: the hard limit, in connections; None means `max_size`.
+        name: tells this pool from others in messages and telemetry.
+        min_size: connections kept ready from `open()` or the first use on.
+        acquire_timeout: seconds a caller waits at most; None waits for ever.
+        max_waiting: how many callers may queue beyond those for whom a connection is being made; None is no limit.
+        max_connecting: how many connections are made at a time at most; None is no limit.
+        max_lifetime: seconds after which a connection is replaced, shortened at random by up to 10 %, so that those
+            made together do not end together.
+        idle_timeout: seconds after which an idle connection is closed, down to `min_size`.
+        close_timeout: seconds an asynchronous `close_connection` may take.
+        close_errors: with "raise", leaving the `async with` waits for a close it causes and raises its error; with
+            "observe" the exit does not wait, and observers alone are told.
+        leak_after: seconds after which a hold is reported to `on_leak_suspected`; None never.
+        observers: who is told of events, in this order.
+
+    Raises:
+        TypeError: an argument is of the wrong kind.
+        ValueError: an argument is out of range; the message names it and its value.
+    """
+
+    def __init__(
+        self,
+        *,
+        strategy: ConnectionStrategy[Conn],
+        max_size: int,
+        burst_limit: int | None = None,
+        name: str = "pool",
+        min_size: int = 0,
+        acquire_timeout: float | None = 30.0,
+        max_waiting: int | None = None,
+        max_connecting: int | None = None,
+        max_lifetime: float | None = None,
+        idle_timeout: float | None = None,
+        close_timeout: float = 5.0,
+        close_errors: Literal["raise", "observe"] = "raise",
+        leak_after: float | None = None,
+        observers: Iterable[Observer] = (),
+    ) -> None:
+        self._slots: set[_Slot[Conn]] = set()  # first: __del__ reads it, whatever is refused below
+        self._closed = False
+        self._name = _check.name(name)
+        self._strategy = _check.strategy(strategy)
+        self._min_size, self._max_size, self._burst_limit = _check.sizes(min_size, max_size, burst_limit)
+        self._acquire_timeout = _check.seconds("acquire_timeout", acquire_timeout)
+        self._max_waiting = _check.count("max_waiting", max_waiting, least=0)
+        self._max_connecting = _check.count("max_connecting", max_connecting, least=1)
+        self._max_lifetime = _check.seconds("max_lifetime", max_lifetime, zero=False)
+        self._idle_timeout = _check.seconds("idle_timeout", idle_timeout, zero=False)
+        self._close_timeout = _check.seconds("close_timeout", close_timeout, zero=False, none=False)
+        self._close_errors = _check.choice("close_errors", close_errors, ("raise", "observe"))
+        self._leak_after = _check.seconds("leak_after", leak_after, zero=False)
+        observers = _check.observers(observers)
+
+        self._loop = _UNBOUND
+        self._thread = 0
+        self._is_closed = strategy.connection_is_closed
+        self._idle: deque[_Slot[Conn]] = deque()  # the longest idle first; lent from the other end
+        self._creating: dict[_Slot[Conn], _Task | None] = {}
+        self._closing: dict[_Slot[Conn], asyncio.Future[None] | None] = {}
+        self._overrun: set[asyncio.Future[None]] = set()  # closes that did not end when cancelled
+        self._waiters: OrderedDict[_Lease[Conn], None] = OrderedDict()
+        self._last_deadline = -inf
+        self._growing = False
+
+        self._burst_started = 0.0
+        self._burst_peak = 0  # 0 while there is no burst
+        self._burst_limit_told = False
+
+        self._ages = max_lifetime is not None or idle_timeout is not None
+        self._attentive = False  # whether a return has more to do than to lie down; see _look
+        self._timer: asyncio.TimerHandle | None = None
+        self._due = inf
+        self._retry_at = -inf  # no creation before, after a connection arrived dead
+        self._dead_arrivals = 0
+        self._refill_at = -inf  # no creation for min_size before, after one failed
+        self._refill_errors = 0
+        self._filled: asyncio.Future[BaseException | None] | None = None
+        self._empty: asyncio.Event | None = None
+
+        self._acquires = self._from_idle = self._connections = 0
+        self._last_create_error: BaseException | None = None
+        self._tally = Tally()
+        self._distributions: Distributions | None = None
+        self._bus = Bus(self._name)
+        for observer in observers:
+            self._bus.add(observer, self)
+        self._look()
+
+    # ------------------------------------------------------------------ what a user calls
+
+    @property
+    def name(self) -> str:
+        """The pool's name in messages and telemetry."""
+        return self._name
+
+    @property
+    def min_size(self) -> int:
+        """Connections kept ready."""
+        return self._min_size
+
+    @property
+    def max_size(self) -> int:
+        """The soft limit. Settable: raised, it serves the queue; lowered, it closes what lies idle above it."""
+        return self._max_size
+
+    @max_size.setter
+    def max_size(self, value: int) -> None:
+        self._resize(value, self._burst_limit)
+
+    @property
+    def burst_limit(self) -> int | None:
+        """The hard limit, None where `max_size` is. Settable; lowered, it lets what is lent return first."""
+        return self._burst_limit
+
+    @burst_limit.setter
+    def burst_limit(self, value: int | None) -> None:
+        self._resize(self._max_size, value)
+
+    def get_connection(self, *, timeout: float | None = _DEFAULT) -> _Lease[Conn]:
+        """Borrow a connection: `async with pool.get_connection() as conn:`.
+
+        With a connection idle, entering does not yield to the event loop.
+
+        Args:
+            timeout: seconds to wait at most, instead of the pool's `acquire_timeout`; None waits for ever.
+
+        Raises:
+            ValueError: `timeout` is negative.
+            PoolTimeoutError: on entering: no connection came free in time.
+            PoolClosedError: on entering: the pool is closed.
+            PoolQueueFullError: on entering: `max_waiting` callers are queued.
+            PoolLoopError: on entering: the pool belongs to another event loop.
+            Exception: on entering, what `create_connection` raised for this caller; on leaving, what
+                `close_connection` raised, unless the body failed.
+        """
+        if timeout is _DEFAULT:
+            return _Lease(self, self._acquire_timeout)
+        return _Lease(self, _check.seconds("timeout", timeout))
+
+    async def open(self) -> None:
+        """Bind the pool to the running event loop and wait until `min_size` connections are there.
+
+        Raises:
+            PoolClosedError: the pool was closed.
+            PoolLoopError: it is bound to another event loop.
+            PoolError: a connection could not be made; the error is its `__cause__`. The pool stays usable and goes
+                on trying.
+        """
+        self._bind()
+        if self._closed:
+            raise self._closed_error()
+        if self._ready() >= self._min_size:
+            return
+        if self._filled is None:
+            self._filled = self._loop.create_future()
+        self._grow()
+        filled = self._filled
+        await asyncio.wait({filled})
+        error = filled.result()
+        if isinstance(error, PoolClosedError):
+            raise error
+        if error is not None:
+            raise PoolError(
+                f"pool {self._name!r}: opened {self._ready()} of min_size={self._min_size} connections: "
+                f"{describe_error(error)}"
+            ) from error
+
+    async def close(self, *, timeout: float | None = 10.0) -> None:
+        """Refuse new callers, wake those queued with `PoolClosedError`, close every connection.
+
+        Waits for connections that are lent; what returns after the deadline is closed as it comes. Calling it again
+        only waits again.
+
+        Args:
+            timeout: seconds to wait at most; None waits for ever.
+
+        Raises:
+            PoolTimeoutError: the deadline passed; the message and `.holders` name who still holds. The pool is
+                closed all the same.
+            PoolLoopError: the pool belongs to another event loop.
+        """
+        timeout = _check.seconds("timeout", timeout)
+        self._bind()
+        if not self._closed:
+            self._stop()
+        if self._slots:
+            if self._empty is None:
+                self._empty = asyncio.Event()
+            try:
+                async with asyncio.timeout(timeout):
+                    await self._empty.wait()
+            except TimeoutError:
+                raise self._timeout_error(f"not all connections came back within {timeout:.3f} s of close()") from None
+
+    async def __aenter__(self) -> "ConnectionPool[Conn]":
+        try:
+            await self.open()
+        except BaseException:
+            if not self._closed:
+                await self.close()
+            raise
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        try:
+            await self.close()
+        except PoolTimeoutError as late:
+            if error is None:
+                raise
+            error.add_note(str(late))
+
+    def clear(self) -> None:
+        """Replace every connection: idle ones are closed now, lent ones when they come back. Callers do not notice.
+
+        Raises:
+            PoolLoopError: called from outside the pool's event loop.
+        """
+        if self._closed or len(self._slots) == len(self._closing):
+            return
+        self._bind()
+        idle = self._doom("cleared")
+        if self._bus.on_pool_cleared:
+            self._bus.emit(self._bus.on_pool_cleared, _events.PoolCleared(self, monotonic()))
+        for slot in idle:
+            self._close(slot, "cleared")
+        self._grow()
+        self._bus.raise_escaped()
+
+    def stats(self) -> PoolStats:
+        """The pool's counts at this moment. May be called from anywhere."""
+        tally, kept, now = self._tally, self._distributions, monotonic()
+        holds = [now - lease.since for slot in self._slots if (lease := slot.lease) is not None]
+        return PoolStats(
+            name=self._name,
+            min_size=self._min_size,
+            max_size=self._max_size,
+            burst_limit=self._burst_limit,
+            creating=len(self._creating),
+            idle=len(self._idle),
+            in_use=len(self._slots) - len(self._creating) - len(self._idle) - len(self._closing),
+            closing=len(self._closing),
+            waiting=len(self._waiters),
+            acquires=self._acquires,
+            acquired={"idle": self._from_idle, "new": tally.new, "handoff": tally.handoff},
+            failed=dict(tally.failed),
+            created=tally.created,
+            create_errors=tally.create_errors,
+            closed=dict(tally.closed),
+            close_errors=tally.close_errors,
+            bursts=tally.bursts,
+            leaks_suspected=tally.leaks_suspected,
+            observer_errors=self._bus.errors,
+            oldest_hold=max(holds, default=0.0),
+            wait=kept and kept.wait.snapshot(),
+            use=kept and kept.use.snapshot(),
+            create=kept and kept.create.snapshot(),
+        )
+
+    def keep_distributions(self) -> None:
+        """From now on keep the distributions of wait, use and create seconds, which `stats()` then carries."""
+        if self._distributions is None:
+            self._distributions = Distributions()
+            self._look()
+
+    def holders(self) -> tuple[Holder, ...]:
+        """Who has connections, the longest hold first, and where each of those tasks is now."""
+        now = monotonic()
+        leases = [(lease, slot) for slot in self._slots if (lease := slot.lease) is not None]
+        leases.sort(key=lambda pair: pair[0].since)
+        return tuple(_holder(lease, slot, now) for lease, slot in leases)
+
+    def add_observer(self, observer: Observer) -> None:
+        """Tell `observer` of events from now on, after those that are there.
+
+        Raises:
+            TypeError: it is no `Observer`, or has a hook that is misspelt or an `async def`.
+            ValueError: it observes this pool already.
+        """
+        self._bus.add(observer, self)
+        self._look()
+
+    def remove_observer(self, observer: Observer) -> None:
+        """Tell `observer` nothing more.
+
+        Raises:
+            ValueError: it does not observe this pool.
+        """
+        self._bus.remove(observer, self)
+        self._look()
+
+    def __repr__(self) -> str:
+        in_use = len(self._slots) - len(self._creating) - len(self._idle) - len(self._closing)
+        burst = "" if self._burst_limit is None else f" burst={self._burst_limit}"
+        closed = " closed" if self._closed else ""
+        return (
+            f"<ConnectionPool {self._name!r} idle={len(self._idle)} in_use={in_use} waiting={len(self._waiters)}"
+            f" max={self._max_size}{burst}{closed}>"
+        )
+
+    def __del__(self) -> None:
+        if self._slots and not self._closed:
+            warnings.warn(f"{self!r} was never closed; await its close()", ResourceWarning, source=self, stacklevel=2)
+
+    # ------------------------------------------------------------------ acquire
+
+    def _bind(self) -> "_Task | None":
+        """Bind the pool to the running loop, or refuse any other than the one it is bound to."""
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            raise PoolLoopError(f"pool {self._name!r} is used from outside any event loop") from None
+        if self._loop is _UNBOUND:
+            self._loop, self._thread = loop, get_ident()
+            if self._bus.on_pool_opened:
+                self._bus.emit(self._bus.on_pool_opened, _events.PoolOpened(self, monotonic()))
+            self._grow()
+            self._bus.raise_escaped()
+        elif loop is not self._loop:
+            raise PoolLoopError(
+                f"pool {self._name!r} was first used on {self._loop!r} and belongs to it; this is {loop!r}. "
+                "Build one pool per event loop"
+            )
+        self._thread = get_ident()  # a loop may be run by another thread than before
+        return asyncio.current_task()
+
+    def _check_failed(self, error: BaseException) -> CloseReason:
+        """A check that raised says the connection is not to be trusted; what is no `Exception` is raised later."""
+        if not isinstance(error, Exception):
+            self._bus.escape(error)
+        return "stale"
+
+    def _too_old(self, slot: _Slot[Conn], now: float) -> CloseReason | None:
+        if slot.expires_at <= now:
+            return "lifetime"
+        if self._idle_timeout is not None and now - slot.idle_since >= self._idle_timeout and self._spare():
+            return "idle"
+        return None
+
+    def _unfit(self, slot: _Slot[Conn], now: float) -> CloseReason | None:
+        """Why `slot` must not be handed over, or None."""
+        if slot.expires_at <= now:
+            return "lifetime"
+        try:
+            return "stale" if self._is_closed(slot.conn) else None
+        except BaseException as error:
+            return self._check_failed(error)
+
+    def _discard(self, slot: _Slot[Conn], reason: CloseReason) -> None:
+        """Close a slot that has no owner any more."""
+        self._closing[slot] = None
+        self._close(slot, reason)
+
+    def _acquired(self, lease: _Lease[Conn], slot: _Slot[Conn], started: float, source: Source) -> None:
+        wait = lease.since - started
+        if self._distributions is not None:
+            self._distributions.wait.record(wait)
+        bus = self._bus
+        if bus.on_acquired:
+            bus.emit(
+                bus.on_acquired,
+                _events.Acquired(self, lease.since, lease.acquire_id, slot.connection_id, wait, source),
+            )
+            if bus.escaped is not None:  # the body will not run, so nobody else would give it back
+                lease._slot = None
+                self._release(lease, slot, None)
+
+    def _acquire_failed(self, lease: _Lease[Conn], started: float, error: BaseException, reason: FailReason) -> None:
+        self._tally.failed[reason] += 1
+        if self._bus.on_acquire_failed:
+            now = monotonic()
+            failed = _events.AcquireFailed(self, now, lease.acquire_id, now - started, reason, error)
+            self._bus.emit(self._bus.on_acquire_failed, failed)
+        self._bus.raise_escaped()
+
+    # ------------------------------------------------------------------ the queue
+
+    async def _queue(self, lease: _Lease[Conn], started: float) -> _Slot[Conn]:
+        """Wait at the end of the queue for whatever comes first, a returned connection or a new one."""
+        lease.creation = lease.failure = lease.timer = None
+        try:
+            self._bus.raise_escaped()
+            self._enter(lease, started)
+            await lease.future
+        except BaseException as error:  # refused, cancelled, or closed as a generator
+            self._leave(lease)
+            self._acquire_failed(lease, started, error, _reason_of(error))
+            raise
+        if lease.timer is not None:
+            lease.timer.cancel()
+        if lease.failure is not None:
+            self._acquire_failed(lease, started, *lease.failure)
+            raise lease.failure[0]
+        slot = cast("_Slot[Conn]", lease._slot)
+        lease.since = monotonic()
+        if lease.source == "new":
+            self._tally.new += 1
+        else:
+            self._tally.handoff += 1
+        if self._bus.on_acquired or self._distributions is not None:
+            self._acquired(lease, slot, started, lease.source)
+        return slot
+
+    def _enter(self, lease: _Lease[Conn], started: float) -> None:
+        if self._closed:
+            raise self._closed_error()
+        lease.future = self._loop.create_future()
+        self._waiters[lease] = None
+        creating = self._may_create()
+        if not creating and self._max_waiting is not None and self._excess() > self._max_waiting:
+            del self._waiters[lease]
+            raise PoolQueueFullError(
+                f"pool {self._name!r}: max_waiting={self._max_waiting} callers are queued already {_counts(self.stats())}"
+            )
+        self._set_deadline(lease, started)
+        bus = self._bus
+        if bus.on_acquire_queued:
+            queued = _events.AcquireQueued(self, started, lease.acquire_id, len(self._waiters), creating)
+            bus.emit(bus.on_acquire_queued, queued)
+        lease.context = copy_context()  # only now: a hook may have made a span current
+        self._grow()
+        if self._burst_peak and not self._burst_limit_told and self._excess() > 0 and len(self._slots) >= self._limit():
+            self._burst_limit_told = True
+            if bus.on_burst_limit_reached:
+                reached = _events.BurstLimitReached(
+                    self, monotonic(), len(self._slots), self._max_size, self._limit()
+                )
+                bus.emit(bus.on_burst_limit_reached, reached)
+        bus.raise_escaped()
+
+    def _excess(self) -> int:
+        """Callers queued beyond those for whom a connection is being made."""
+        return len(self._waiters) - len(self._creating)
+
+    def _set_deadline(self, lease: _Lease[Conn], started: float) -> None:
+        """Let the one timer end the wait where deadlines ascend along the queue, which is nearly always."""
+        if len(self._waiters) == 1:
+            self._last_deadline = -inf
+        lease.deadline = inf if lease._timeout is None else started + lease._timeout
+        if lease.deadline >= self._last_deadline:
+            self._last_deadline = lease.deadline
+            self._arm(lease.deadline)
+        else:
+            lease.timer = self._loop.call_later(lease.deadline - monotonic(), self._expire, lease)
+
+    def _expire(self, lease: _Lease[Conn]) -> None:
+        if lease in self._waiters:
+            self._fail(lease, self._timeout_error(_no_connection(lease)), "timeout")
+
+    def _fail(self, lease: _Lease[Conn], error: BaseException, reason: FailReason) -> None:
+        """End the wait of a queued caller with `error`, which is raised when that caller runs."""
+        del self._waiters[lease]
+        lease.failure = error, reason
+        self._wake(lease)
+
+    def _wake(self, lease: _Lease[Conn]) -> None:
+        if not lease.future.done() and not self._loop.is_closed():
+            lease.future.set_result(None)
+
+    def _leave(self, lease: _Lease[Conn]) -> None:
+        """Take a caller that was cancelled out of the queue, or pass on the connection it was given already."""
+        self._waiters.pop(lease, None)
+        if lease.timer is not None:
+            lease.timer.cancel()
+        slot, lease._slot = lease._slot, None
+        if slot is not None:
+            reason = self._place(slot, lease.source, monotonic())
+            if reason is not None:
+                self._close(slot, reason)
+
+    # ------------------------------------------------------------------ growth
+
+    def _limit(self) -> int:
+        return self._max_size if self._burst_limit is None else self._burst_limit
+
+    def _may_create(self) -> bool:
+        """Whether there are more callers than creations, and room for one more connection."""
+        return (
+            len(self._creating) < len(self._waiters)
+            and len(self._slots) < self._limit()
+            and (self._max_connecting is None or len(self._creating) < self._max_connecting)
+            and self._retry_at <= monotonic()
+        )
+
+    def _may_fill(self) -> bool:
+        """Whether a connection for `min_size` is missing and may be made now."""
+        return (
+            len(self._slots) < self._min_size
+            and not self._closed
+            and (self._max_connecting is None or len(self._creating) < self._max_connecting)
+            and max(self._retry_at, self._refill_at) <= monotonic()
+        )
+
+    def _grow(self) -> None:
+        """Create what is missing. Called wherever room or demand may have changed."""
+        if self._growing or self._loop.is_closed():  # a creation that ends at once comes back here: let the loop go on
+            return
+        self._growing = True
+        try:
+            while self._may_create() and (asker := self._next_asker()) is not None:
+                self._start_creating(asker, asker.context)
+            while self._may_fill():
+                self._start_creating(None, copy_context())
+        finally:
+            self._growing = False
+
+    def _next_asker(self) -> _Lease[Conn] | None:
+        """The first caller for whom no connection is being made; at most as many as are being made stand before it."""
+        return next((w for w in self._waiters if w.creation is None and not w.future.done()), None)
+
+    def _start_creating(self, asker: _Lease[Conn] | None, context: Context) -> None:
+        self._connections += 1
+        slot: _Slot[Conn] = _Slot(self._connections)
+        self._slots.add(slot)
+        self._creating[slot] = None
+        slot.burst = len(self._slots) > self._max_size
+        if asker is not None:
+            asker.creation = slot
+        self._note_burst()
+        name = f"pool {self._name!r}: create connection {slot.connection_id}"
+        task = self._loop.create_task(self._create(slot, asker), name=name, context=context)
+        if slot in self._creating:  # an eager task may have ended already
+            self._creating[slot] = task
+            task.add_done_callback(partial(self._creation_ended, slot, asker))
+
+    async def _create(self, slot: _Slot[Conn], asker: _Lease[Conn] | None) -> None:
+        """Make the connection of `slot`. Belongs to the pool: the caller that asked may be gone before it ends."""
+        bus, started = self._bus, monotonic()
+        try:
+            if bus.on_create_started:
+                asked_by = None if asker is None else asker.acquire_id
+                bus.emit(
+                    bus.on_create_started,
+                    _events.CreateStarted(self, started, slot.connection_id, asked_by, slot.burst),
+                )
+                bus.raise_escaped()
+            conn = await self._strategy.create_connection()
+        except BaseException as error:
+            self._create_failed(slot, asker, error, started)
+            bus.raise_escaped()
+            if not isinstance(error, Exception):
+                raise
+        else:
+            self._created(slot, asker, conn, started)
+            bus.raise_escaped()
+
+    def _created(self, slot: _Slot[Conn], asker: _Lease[Conn] | None, conn: Conn, started: float) -> None:
+        now = monotonic()
+        self._end_creation(slot, asker)
+        slot.conn, slot.created_at = conn, now
+        if self._max_lifetime is not None:
+            slot.expires_at = now + self._max_lifetime * (1 - 0.1 * random.random())
+        self._tally.created += 1
+        self._last_create_error = None
+        if self._distributions is not None:
+            self._distributions.create.record(now - started)
+        reason = self._place(slot, "new", now)
+        if self._bus.on_created:
+            self._bus.emit(self._bus.on_created, _events.Created(self, now, slot.connection_id, now - started))
+        if reason == "stale":
+            self._back_off(now)
+        else:
+            self._dead_arrivals = 0
+        if reason is not None:
+            self._close(slot, reason)
+        self._schedule(now)
+        self._grow()
+        self._tell_filled(None)
+
+    def _back_off(self, now: float) -> None:
+        """A connection arrived dead: the next is not made at once, and each time later."""
+        self._last_create_error = PoolError(f"pool {self._name!r}: the connection was closed when it arrived")
+        self._retry_at = now + min(_BACKOFF_MAX, _BACKOFF * 2**self._dead_arrivals)
+        self._dead_arrivals += 1
+
+    def _create_failed(
+        self, slot: _Slot[Conn], asker: _Lease[Conn] | None, error: BaseException, started: float
+    ) -> None:
+        now = monotonic()
+        self._slots.discard(slot)
+        self._end_creation(slot, asker)
+        self._tally.create_errors += 1
+        self._last_create_error = error
+        self._fail_asker(asker, error, now)
+        if self._bus.on_create_failed:
+            failed = _events.CreateFailed(self, now, slot.connection_id, now - started, error)
+            self._bus.emit(self._bus.on_create_failed, failed)
+        self._after_loss()
+        self._tell_filled(error)
+
+    def _fail_asker(self, asker: _Lease[Conn] | None, error: BaseException, now: float) -> None:
+        if asker is None:
+            self._refill_at = now + min(_BACKOFF_MAX, _BACKOFF * 2**self._refill_errors)
+            self._refill_errors += 1
+            self._schedule(now)
+        elif asker in self._waiters:
+            if isinstance(error, asyncio.CancelledError):  # of the creation: this caller was not cancelled
+                cancelled = PoolError(f"pool {self._name!r}: create_connection was cancelled")
+                cancelled.__cause__ = error
+                error = cancelled
+            self._fail(asker, error, "create_error")
+
+    def _end_creation(self, slot: _Slot[Conn], asker: _Lease[Conn] | None) -> None:
+        del self._creating[slot]
+        if asker is not None:
+            asker.creation = None
+        else:
+            self._refill_errors = 0
+
+    def _creation_ended(self, slot: _Slot[Conn], asker: _Lease[Conn] | None, task: _Task) -> None:
+        """Free the slot of a task that was cancelled before it began, so that nothing of `_create` ran."""
+        if slot in self._creating:
+            self._slots.discard(slot)
+            self._end_creation(slot, asker)
+            self._fail_asker(asker, asyncio.CancelledError(), monotonic())
+            self._after_loss()
+            self._bus.raise_escaped()
+
+    def _ready(self) -> int:
+        return len(self._slots) - len(self._creating) - len(self._closing)
+
+    def _tell_filled(self, error: BaseException | None) -> None:
+        """Wake `open()` when `min_size` is reached or a connection could not be made."""
+        filled = self._filled
+        if filled is not None and (error is not None or self._ready() >= self._min_size):
+            self._filled = None
+            filled.set_result(error)
+
+    # ------------------------------------------------------------------ release
+
+    def _place(self, slot: _Slot[Conn], source: Source, now: float) -> CloseReason | None:
+        """Give a slot that has lost its owner to the next: the first in the queue, the idle ones, or the closing ones.
+
+        Returns why it is to be closed, in which case it is among the closing already.
+        """
+        reason = slot.doomed
+        waiter = self._first_waiter()
+        if reason is None and (waiter is not None or source == "new"):
+            reason = self._unfit(slot, now)
+        if reason is None and waiter is None and len(self._slots) - len(self._closing) > self._max_size:
+            reason = "shrink"
+        slot.lease = waiter if reason is None else None
+        if reason is not None:
+            self._closing[slot] = None
+        elif waiter is not None:
+            del self._waiters[waiter]
+            waiter.since = now
+            waiter._slot, waiter.source = slot, source
+            self._wake(waiter)
+        else:
+            slot.idle_since = now
+            self._idle.append(slot)
+        return reason
+
+    def _first_waiter(self) -> _Lease[Conn] | None:
+        """The first in the queue. One whose future is done was cancelled and has yet to run: it is no longer there."""
+        while self._waiters:
+            waiter = next(iter(self._waiters))
+            if not waiter.future.done():
+                return waiter
+            del self._waiters[waiter]
+        return None
+
+    def _release(self, lease: _Lease[Conn], slot: _Slot[Conn], error: BaseException | None) -> bool:
+        """Take a connection back; True where the exit has to see to its close."""
+        now = monotonic()
+        if error is not None and slot.doomed is None and not self._reusable(slot, error):
+            slot.doomed = "dirty"
+        if self._distributions is not None:
+            self._distributions.use.record(now - lease.since)
+        reason = self._place(slot, "handoff", now)
+        if self._bus.on_released:
+            use = now - lease.since
+            released = _events.Released(self, now, lease.acquire_id, slot.connection_id, use, error)
+            self._bus.emit(self._bus.on_released, released)
+        if reason is not None:
+            self._close(slot, reason)
+        self._bus.raise_escaped()
+        return reason is not None and reason != "stale" and self._close_errors == "raise"
+
+    def _reusable(self, slot: _Slot[Conn], error: BaseException) -> bool:
+        try:
+            return self._strategy.connection_is_reusable(slot.conn, error)
+        except BaseException as failure:
+            if not isinstance(failure, Exception):
+                self._bus.escape(failure)
+            error.add_note(f"connection_is_reusable failed too: {describe_error(failure)}")
+            return False
+
+    async def _close_of(self, slot: _Slot[Conn], error: BaseException | None) -> None:
+        """Wait for the close that this exit caused, and raise its error, or note it on the body's.
+
+        A body that was cancelled, or is closed as a generator, does not wait: the close goes on in the pool's task.
+        """
+        if slot in self._closing:
+            if error is not None and not isinstance(error, Exception):
+                return
+            slot.settled = self._loop.create_future()
+            await slot.settled
+        failure = slot.close_error
+        if isinstance(failure, Exception):
+            if error is None:
+                raise failure
+            error.add_note(f"closing the connection failed too: {describe_error(failure)}")
+
+    # ------------------------------------------------------------------ close of a connection
+
+    def _close(self, slot: _Slot[Conn], reason: CloseReason) -> None:
+        """Give a slot among the closing to `close_connection`, in a task of the pool's where that is asynchronous."""
+        if reason == "shrink" and self._bus.on_shrink:
+            shrink = _events.Shrink(self, monotonic(), slot.connection_id, len(self._slots))
+            self._bus.emit(self._bus.on_shrink, shrink)
+        pending = None
+        try:
+            pending = self._strategy.close_connection(slot.conn)
+            closing = self._in_task(pending) if inspect.isawaitable(pending) else None
+        except BaseException as error:
+            if inspect.iscoroutine(pending):
+                pending.close()  # the loop is closed and takes no task any more
+            if not isinstance(error, Exception):
+                self._bus.escape(error)
+            self._gone(slot, reason, error)
+            return
+        if closing is None:
+            self._gone(slot, reason, None)
+        else:
+            self._closing[slot] = closing
+            overrun = self._loop.call_later(self._close_timeout, self._close_overran, slot, reason)
+            closing.add_done_callback(partial(self._close_ended, slot, reason, overrun))
+
+    def _in_task(self, pending: Awaitable[None]) -> "asyncio.Future[None]":
+        return asyncio.ensure_future(pending, loop=self._loop)
+
+    def _close_overran(self, slot: _Slot[Conn], reason: CloseReason) -> None:
+        closing = self._closing.get(slot)
+        if closing is not None:
+            self._overrun.add(closing)
+            closing.cancel()
+            overran = f"pool {self._name!r}: close_connection of connection {slot.connection_id} took more than {self._close_timeout:.3f} s"
+            self._gone(slot, reason, TimeoutError(overran))
+            self._bus.raise_escaped()
+
+    def _close_ended(
+        self, slot: _Slot[Conn], reason: CloseReason, overrun: asyncio.TimerHandle, closing: "asyncio.Future[None]"
+    ) -> None:
+        overrun.cancel()
+        self._overrun.discard(closing)
+        error = asyncio.CancelledError() if closing.cancelled() else closing.exception()
+        if slot in self._closing:
+            self._gone(slot, reason, error)
+            self._bus.raise_escaped()
+
+    def _gone(self, slot: _Slot[Conn], reason: CloseReason, error: BaseException | None) -> None:
+        """Let a closed connection leave the pool."""
+        now, bus = monotonic(), self._bus
+        self._slots.discard(slot)
+        del self._closing[slot]
+        slot.close_error = error
+        self._tally.closed[reason] += 1
+        if error is not None:
+            self._tally.close_errors += 1
+            if bus.on_close_error:
+                bus.emit(bus.on_close_error, _events.CloseError(self, now, slot.connection_id, reason, error))
+        if bus.on_closed:
+            bus.emit(bus.on_closed, _events.Closed(self, now, slot.connection_id, reason, now - slot.created_at))
+        if slot.settled is not None and not slot.settled.done() and not self._loop.is_closed():
+            slot.settled.set_result(None)
+        self._after_loss()
+
+    def _after_loss(self) -> None:
+        """A slot is free: end the burst, fill the room, tell `close()`."""
+        self._note_burst()
+        self._grow()
+        if not self._slots and self._empty is not None:
+            self._empty.set()
+
+    # ------------------------------------------------------------------ limits
+
+    def _note_burst(self) -> None:
+        """Begin, follow and end the burst. Called wherever the total or the limits have changed."""
+        total, now, bus = len(self._slots), monotonic(), self._bus
+        if total > self._max_size:
+            begins, self._burst_peak = not self._burst_peak, max(self._burst_peak, total)
+            if begins:
+                self._burst_started, self._burst_limit_told = now, False
+                self._tally.bursts += 1
+                self._look()
+                if bus.on_burst_started:
+                    started = _events.BurstStarted(self, now, total, self._max_size, self._limit())
+                    bus.emit(bus.on_burst_started, started)
+        elif self._burst_peak:
+            peak, self._burst_peak = self._burst_peak, 0
+            self._look()
+            if bus.on_burst_ended:
+                lasted = now - self._burst_started
+                ended = _events.BurstEnded(self, now, total, self._max_size, self._limit(), lasted, peak)
+                bus.emit(bus.on_burst_ended, ended)
+
+    def _look(self) -> None:
+        """Note whether a return has more to do than to lie down. Called wherever one of these changes."""
+        self._attentive = bool(
+            self._burst_peak
+            or self._bus.on_released
+            or self._distributions is not None
+            or self._idle_timeout is not None
+        )
+
+    def _resize(self, max_size: int, burst_limit: int | None) -> None:
+        _, max_size, burst_limit = _check.sizes(self._min_size, max_size, burst_limit)
+        if self._loop is not _UNBOUND and not self._closed:
+            self._bind()
+        self._max_size, self._burst_limit = max_size, burst_limit
+        surplus = []
+        while self._idle and len(self._slots) - len(self._closing) > max_size:
+            surplus.append(self._idle.popleft())
+            self._closing[surplus[-1]] = None
+        self._note_burst()
+        for slot in surplus:
+            self._close(slot, "shrink")
+        if self._loop is not _UNBOUND:
+            self._grow()
+        self._bus.raise_escaped()
+
+    def _spare(self) -> bool:
+        return len(self._slots) - len(self._closing) > self._min_size
+
+    # ------------------------------------------------------------------ close of the pool
+
+    def _doom(self, reason: CloseReason) -> list[_Slot[Conn]]:
+        """Mark every connection as not to be lent again; the idle ones, returned, are among the closing at once."""
+        for slot in self._slots:
+            if slot not in self._closing:
+                slot.doomed = slot.doomed or reason
+        idle = list(self._idle)
+        self._idle.clear()
+        self._closing.update(dict.fromkeys(idle))
+        return idle
+
+    def _stop(self) -> None:
+        self._closed = True
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        for waiter in list(self._waiters):
+            self._fail(waiter, self._closed_error(), "pool_closed")
+        idle = self._doom("pool_closed")
+        if self._bus.on_pool_closed:
+            self._bus.emit(self._bus.on_pool_closed, _events.PoolClosed(self, monotonic()))
+        for slot in idle:
+            self._close(slot, "pool_closed")
+        for task in list(self._creating.values()):
+            if task is not None:
+                task.cancel()
+        self._tell_filled(self._closed_error())
+        self._bus.raise_escaped()
+
+    # ------------------------------------------------------------------ time
+
+    def _arm(self, when: float) -> None:
+        """See that the one timer fires at `when`, a time on the monotonic clock, or before."""
+        if when == inf or (self._timer is not None and self._due <= when):
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        self._due = when
+        # A weak reference: the loop must not keep an abandoned pool alive.
+        self._timer = self._loop.call_later(max(0.0, when - monotonic()), _tick, weakref.ref(self))
+
+    def _on_time(self) -> None:
+        self._timer = None
+        now = monotonic()
+        self._expire_waiters(now)
+        self._retire(now)
+        self._suspect_leaks(now)
+        self._grow()
+        self._schedule(now)
+        self._bus.raise_escaped()
+
+    def _expire_waiters(self, now: float) -> None:
+        report: tuple[PoolStats, tuple[Holder, ...]] | None = None
+        for lease in list(self._due_waiters(now)):
+            report = report or (self.stats(), self.holders())  # once, however many are late together
+            self._fail(lease, self._timeout_error(_no_connection(lease), *report), "timeout")
+
+    def _due_waiters(self, now: float) -> Iterable[_Lease[Conn]]:
+        for lease in self._waiters:
+            if lease.timer is None:
+                if lease.deadline > now:
+                    break
+                yield lease
+
+    def _retire(self, now: float) -> None:
+        """Close what has been idle or has lived too long; what is lent is closed when it comes back."""
+        if not self._ages:
+            return
+        for slot in list(self._slots):
+            if slot.lease is not None and slot.expires_at <= now:
+                slot.doomed = slot.doomed or "lifetime"
+        for slot in list(self._idle):
+            reason = self._too_old(slot, now)
+            if reason is not None and slot in self._idle:
+                self._idle.remove(slot)
+                self._discard(slot, reason)
+
+    def _suspect_leaks(self, now: float) -> None:
+        if self._leak_after is None:
+            return
+        for slot in list(self._slots):
+            lease = slot.lease
+            if lease is None or slot.leak_told == lease.acquire_id or now - lease.since < self._leak_after:
+                continue
+            slot.leak_told = lease.acquire_id
+            self._tally.leaks_suspected += 1
+            if self._bus.on_leak_suspected:
+                holder = _holder(lease, slot, now)
+                suspected = _events.LeakSuspected(
+                    self, now, lease.acquire_id, slot.connection_id, holder.held, holder
+                )
+                self._bus.emit(self._bus.on_leak_suspected, suspected)
+
+    def _schedule(self, now: float) -> None:
+        """Arm the timer for what comes next, if anything does."""
+        if self._closed:
+            return
+        for lease in self._waiters:
+            if lease.timer is None:
+                self._arm(lease.deadline)
+                break
+        if self._waiters and self._retry_at > now:
+            self._arm(self._retry_at)
+        if len(self._slots) < self._min_size:
+            self._arm(max(self._retry_at, self._refill_at))
+        if self._ages or self._leak_after is not None:
+            for slot in self._slots:
+                if slot not in self._closing and slot not in self._creating:
+                    self._arm(self._next_of(slot, now))
+
+    def _next_of(self, slot: _Slot[Conn], now: float) -> float:
+        """When the timer has to look at `slot` next: what may begin any moment counts as beginning now."""
+        lease = slot.lease
+        due = inf if slot.doomed is not None else slot.expires_at
+        if self._idle_timeout is not None and self._spare():
+            due = min(due, (slot.idle_since if lease is None else now) + self._idle_timeout)
+        if self._leak_after is not None:
+            told = lease is None or slot.leak_told == lease.acquire_id
+            due = min(due, (now if lease is None or told else lease.since) + self._leak_after)
+        return due
+
+    # ------------------------------------------------------------------ words
+
+    def _closed_error(self) -> PoolClosedError:
+        return PoolClosedError(f"pool {self._name!r} is closed")
+
+    def _timeout_error(
+        self, what: str, stats: PoolStats | None = None, holders: tuple[Holder, ...] | None = None
+    ) -> PoolTimeoutError:
+        stats = stats or self.stats()
+        holders = self.holders() if holders is None else holders
+        lines = [f"pool {self._name!r}: {what} {_counts(stats)}"]
+        lines += [f"  {holder}" for holder in holders[:_HOLDERS_NAMED]]
+        if len(holders) > _HOLDERS_NAMED:
+            lines.append(f"  and {len(holders) - _HOLDERS_NAMED} more")
+        if self._last_create_error is not None:
+            lines.append(f"  the last connection could not be made: {describe_error(self._last_create_error)}")
+        return PoolTimeoutError(
+            "\n".join(lines), stats=stats, holders=holders, last_create_error=self._last_create_error
+        )
+
+
+def _tick(reference: "weakref.ref[ConnectionPool[Any]]") -> None:
+    pool = reference()
+    if pool is not None:
+        pool._on_time()
+
+
+def _holder(lease: _Lease[Any], slot: _Slot[Any], now: float) -> Holder:
+    name = lease.task.get_name() if lease.task is not None else "no task"
+    return Holder(lease.acquire_id, slot.connection_id, name, now - lease.since, where_is(lease.task))
+
+
+def _reason_of(error: BaseException) -> FailReason:
+    if isinstance(error, PoolClosedError):
+        return "pool_closed"
+    if isinstance(error, PoolQueueFullError):
+        return "queue_full"
+    return "cancelled"
+
+
+def _no_connection(lease: _Lease[Any]) -> str:
+    return f"no connection within {lease._timeout:.3f} s"
+
+
+def _counts(stats: PoolStats) -> str:
+    return (
+        f"(waiting={stats.waiting} in_use={stats.in_use} idle={stats.idle} creating={stats.creating}"
+        f" closing={stats.closing} max_size={stats.max_size} burst_limit={stats.burst_limit})"
+    )
