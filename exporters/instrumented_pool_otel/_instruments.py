@@ -1,0 +1,88 @@
+"""The instruments of a meter provider, which read the pools when they are collected."""
+
+from collections.abc import Iterable
+from functools import partial
+from threading import Lock
+from weakref import WeakKeyDictionary, ref
+
+from opentelemetry.metrics import CallbackOptions, Histogram, Meter, MeterProvider, Observation, get_meter_provider
+
+from instrumented_pool import BOUNDS, PoolStats
+from instrumented_pool.metrics import COUNTS, DURATIONS, Attributes, Count, Duration
+from instrumented_pool.roster import PoolRoster
+
+from ._names import SCHEMA_URL, SCOPE, VERSION
+
+_by_provider: "WeakKeyDictionary[MeterProvider, Instruments]" = WeakKeyDictionary()
+_looking_up = Lock()
+
+
+class Instruments:
+    """The instruments of one meter provider and the pools that they report.
+
+    There is one set of them per provider, shared by all observers: a meter silently drops the callbacks of a second
+    observable instrument of one name.
+
+    Attributes:
+        pools: what is reported.
+        create_time, wait_time, use_time: the histograms.
+    """
+
+    def __init__(self, provider: MeterProvider) -> None:
+        self.pools = PoolRoster()
+        self._provider = ref(provider)
+        self._is_global = provider is get_meter_provider()
+        self._asked: set[str] = set()
+        self._read: list[tuple[Attributes, PoolStats]] = []
+        meter = provider.get_meter(SCOPE, VERSION, SCHEMA_URL)
+        self.create_time, self.wait_time, self.use_time = (_histogram(meter, duration) for duration in DURATIONS)
+        for count in COUNTS:
+            self._observe_with(meter, count)
+
+    def belongs_to(self, provider: MeterProvider) -> bool:
+        """Say whether `provider` is the one that these instruments report to.
+
+        Before an SDK is configured the global provider is a stand-in, which then hands everything on to the SDK's.
+        """
+        return provider is (get_meter_provider() if self._is_global else self._provider())
+
+    def _observe_with(self, meter: Meter, count: Count) -> None:
+        create = {
+            "counter": meter.create_observable_counter,
+            "updowncounter": meter.create_observable_up_down_counter,
+            "gauge": meter.create_observable_gauge,
+        }[count.kind]
+        create(count.name, [partial(self._observe, count)], count.unit, count.description)
+
+    def _observe(self, count: Count, options: CallbackOptions) -> Iterable[Observation]:
+        for attributes, stats in self._stats_for(count):
+            for values, number in count.read(stats):
+                labels = {key: value for key, value in zip(count.labels, values, strict=True) if value}
+                yield Observation(number, {**attributes, **labels})
+
+    def _stats_for(self, count: Count) -> list[tuple[Attributes, PoolStats]]:
+        """Read the pools once a collection, so that its numbers fit together: who asks again begins the next one."""
+        if not self._asked or count.name in self._asked:
+            self._read = [(attributes, pool.stats()) for pool, attributes in self.pools]
+            self._asked = set()
+        self._asked.add(count.name)
+        return self._read
+
+
+def _histogram(meter: Meter, duration: Duration) -> Histogram:
+    return meter.create_histogram(
+        duration.name,
+        duration.unit,
+        duration.description,
+        explicit_bucket_boundaries_advisory=BOUNDS,
+    )
+
+
+def instruments_of(provider: MeterProvider | None) -> Instruments:
+    """Return the instruments of `provider`, by default the global one, made at the first call."""
+    provider = get_meter_provider() if provider is None else provider
+    with _looking_up:
+        known = next((each for each in _by_provider.values() if each.belongs_to(provider)), None)
+        if known is None:
+            known = _by_provider[provider] = Instruments(provider)
+        return known
