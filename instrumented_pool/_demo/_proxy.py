@@ -1,0 +1,105 @@
+"""A TCP proxy that does to connections what networks and servers do: delay, stall, cut and refuse."""
+
+import asyncio
+import contextlib
+import socket
+import struct
+from typing import Self
+
+_RESET = struct.pack("ii", 1, 0)  # SO_LINGER on, for 0 s: closing sends RST
+
+
+class Proxy:
+    """Listens on a loopback port of its own and passes everything on to `host`:`port`.
+
+    Attributes:
+        host, port: where it listens, once started.
+        delay: seconds by which every piece of an answer is held back.
+        links: the connections there are, each with the task that serves it.
+    """
+
+    def __init__(self, host: str, port: int) -> None:
+        self.host, self.port = "127.0.0.1", 0
+        self.delay = 0.0
+        self._target = host, port
+        self._flowing = asyncio.Event()
+        self._flowing.set()
+        self._listener: asyncio.Server | None = None
+        self.links: dict[asyncio.StreamWriter, asyncio.Task[None]] = {}
+
+    async def __aenter__(self) -> Self:
+        await self.accept()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.refuse()
+        await self.cut()
+
+    async def accept(self) -> None:
+        """Listen, again on the same port after `refuse()`."""
+        if self._listener is None:
+            self._listener = await asyncio.start_server(self._admit, self.host, self.port, backlog=512)
+            self.port = self._listener.sockets[0].getsockname()[1]
+
+    def refuse(self) -> None:
+        """Refuse new connections; those there are stay."""
+        if self._listener is not None:
+            self._listener.close()
+            self._listener = None
+
+    def stall(self) -> None:
+        """Go on accepting connections, but let nothing through in either direction."""
+        self._flowing.clear()
+
+    def resume(self) -> None:
+        """Let everything through that was held back, and what comes."""
+        self._flowing.set()
+
+    async def cut(self, *, reset: bool = False) -> None:
+        """Cut all connections: with FIN, as a server that closes them, or with RST, as one that lost them."""
+        links = dict(self.links)
+        for writer, task in links.items():
+            if reset:
+                _closes_with_reset(writer)
+            task.cancel()
+        await asyncio.gather(*links.values(), return_exceptions=True)
+
+    def _admit(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.get_running_loop().create_task(self._serve(reader, writer))
+        self.links[writer] = task
+        task.add_done_callback(lambda _: self.links.pop(writer))
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.closing(writer):
+            await self._flowing.wait()
+            try:
+                there, onward = await asyncio.open_connection(*self._target)
+            except OSError:
+                _closes_with_reset(writer)
+                return
+            with contextlib.closing(onward):
+                pumps = {
+                    asyncio.create_task(self._pump(reader, onward, delayed=False)),
+                    asyncio.create_task(self._pump(there, writer, delayed=True)),
+                }
+                try:
+                    await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
+                finally:
+                    for pump in pumps:
+                        pump.cancel()
+                    await asyncio.gather(*pumps, return_exceptions=True)
+
+    async def _pump(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, *, delayed: bool) -> None:
+        with contextlib.suppress(OSError):
+            while piece := await source.read(65536):
+                if delayed and self.delay:
+                    await asyncio.sleep(self.delay)
+                await self._flowing.wait()
+                sink.write(piece)
+                await sink.drain()
+
+
+def _closes_with_reset(writer: asyncio.StreamWriter) -> None:
+    sock: socket.socket = writer.get_extra_info("socket")
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+    writer.transport.abort()

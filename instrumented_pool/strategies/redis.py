@@ -1,0 +1,136 @@
+"""Redis and Valkey, through redis-py's asyncio client."""
+
+from typing import Any, cast
+
+try:
+    from redis.asyncio import BlockingConnectionPool, Redis
+    from redis.asyncio.connection import AbstractConnection
+    from redis.asyncio.retry import Retry
+    from redis.backoff import NoBackoff
+    from redis.exceptions import ConnectionError as RedisConnectionError
+except ImportError as error:
+    raise ImportError(
+        "RedisConnectionStrategy needs redis-py: pip install 'instrumented-pool[redis]'", name="redis"
+    ) from error
+
+from .._strategy import ConnectionStrategy
+
+__all__ = ["RedisConnectionStrategy"]
+
+_OURS = ("auto_close_connection_pool", "connection_pool", "max_connections", "single_connection_client")
+_RETRIES = ("retry", "retry_on_error", "retry_on_timeout")
+
+
+class RedisConnectionStrategy(ConnectionStrategy[Redis]):
+    """Connections are `redis.asyncio.Redis` clients, each on exactly one TCP connection, dialled before it is lent.
+
+    Commands, pipelines, transactions, locks and pub/sub of one client all share that one connection, and tasks that
+    share the client take turns on it. It is never redialled in secret: when it breaks, the command in flight and all
+    later ones raise `redis.ConnectionError`, and the pool replaces the client at the next hand-out, so every dial is
+    an event of the pool's. redis-py retries ten times by default; here it does not, unless `retry`, `retry_on_error`
+    or `retry_on_timeout` is given: then commands and dials are retried, and broken connections redialled, as redis-py
+    does it. A client that comes back with a pipeline or a pub/sub still open on it is replaced, not lent again.
+
+    Args:
+        *args: the server's URL (`redis://`, `rediss://` or `unix://`), or nothing, to name it by `host`, `port` etc.
+        **kwargs: what `redis.asyncio.Redis` takes. `socket_timeout` and `socket_connect_timeout` are seconds; redis-py
+            8 gives both 5 where none is set.
+
+    Raises:
+        ValueError: the URL cannot be understood. Its text is not repeated, for it may hold a password.
+        TypeError: an argument that redis-py does not know, or one of those that this class must set itself:
+            `single_connection_client`, `max_connections`, `connection_pool`, `auto_close_connection_pool`.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        if clash := [name for name in _OURS if name in kwargs]:
+            raise TypeError(
+                f"RedisConnectionStrategy sets {clash[0]} itself: each of its connections is a client with exactly "
+                "one TCP connection, and how many there are is the pool's max_size and burst_limit"
+            )
+        self._redial = any(kwargs.get(name) for name in _RETRIES)
+        if not self._redial:
+            kwargs["retry"] = Retry(NoBackoff(), 0)
+        self._template = _template(args, kwargs).connection_pool
+
+    async def create_connection(self) -> Redis:
+        """Dial the server and greet it (`HELLO`, `AUTH`, `SELECT` as configured).
+
+        Raises:
+            redis.ConnectionError, redis.TimeoutError: the server cannot be reached, or does not answer in time.
+            redis.AuthenticationError: it does not accept the credentials.
+        """
+        line = _Line(self._template, redial=self._redial)
+        await line.dial()
+        return Redis(connection_pool=line)
+
+    def connection_is_closed(self, conn: Redis) -> bool:
+        """Say whether the socket is gone, as far as this side has been told, or is still taken. Sends nothing."""
+        line = _line_of(conn)
+        return line.is_dead() or not line.can_get_connection()
+
+    async def close_connection(self, conn: Redis) -> None:
+        """Close the socket, and see it closed."""
+        await _line_of(conn).hang_up()
+
+
+def _template(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Redis:
+    """A client that is never used: redis-py has read and checked the arguments, and keeps what a connection needs."""
+    if not args or not isinstance(args[0], str):
+        return Redis(*args, **kwargs)
+    try:
+        return Redis.from_url(*args, **kwargs)
+    except ValueError as error:
+        # urllib quotes what it takes for the port, which is a piece of the password where that holds a '/'.
+        why = str(error) if "scheme" in str(error) else "check its port and its options"
+        raise ValueError(f"not a Redis URL: {why}") from None
+
+
+class _Line(BlockingConnectionPool):
+    """The pool that redis-py wants inside each client, held to the one connection it begins with.
+
+    redis-py's `single_connection_client` would not do: pipelines, locks and pub/sub open connections beside it.
+    """
+
+    def __init__(self, template: Any, *, redial: bool) -> None:
+        super().__init__(max_connections=1, connection_class=template.connection_class, **template.connection_kwargs)
+        self._redial = redial
+        self._dialled = False
+        self._only: AbstractConnection = super().make_connection()
+
+    def make_connection(self) -> AbstractConnection:
+        return self._only
+
+    async def ensure_connection(self, connection: AbstractConnection) -> None:
+        # Called before every command. redis-py's own version redials what is broken.
+        if self._redial or not self._dialled:
+            await super().ensure_connection(connection)  # type: ignore[no-untyped-call]
+        elif self.is_dead():
+            raise RedisConnectionError("This connection is broken; the pool replaces it when it is given back")
+
+    async def dial(self) -> None:
+        try:
+            await self.release(await self.get_connection())  # type: ignore[no-untyped-call]
+        except BaseException:
+            await self._only.disconnect(nowait=True)
+            raise
+        self._dialled = True
+
+    def is_dead(self) -> bool:
+        # redis-py has no public word for this: its `is_connected` says only that nobody hung up on this side.
+        reader, writer = self._only._reader, self._only._writer  # noqa: SLF001
+        if reader is None or writer is None:
+            return True
+        return writer.is_closing() or reader.at_eof() or reader.exception() is not None
+
+    async def hang_up(self) -> None:
+        writer = self._only._writer  # noqa: SLF001
+        try:
+            await self._only.disconnect()
+        finally:
+            if writer is not None:  # whoever cuts the wait short, and a peer that reads nothing, leave no socket behind
+                writer.transport.abort()
+
+
+def _line_of(conn: Redis) -> _Line:
+    return cast("_Line", conn.connection_pool)

@@ -1,0 +1,225 @@
+"""`RedisConnectionStrategy` against a real Valkey, through a proxy that can be disturbed."""
+
+import asyncio
+import subprocess
+import sys
+from collections.abc import Callable
+
+import pytest
+import redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+
+from instrumented_pool import ConnectionPool, PoolTimeoutError
+from instrumented_pool._demo._proxy import Proxy
+from instrumented_pool._demo._server import Valkey
+from instrumented_pool.strategies.redis import RedisConnectionStrategy
+
+
+def strategy_for(proxy: Proxy, **kwargs: object) -> RedisConnectionStrategy:
+    """The strategy under test, by way of the proxy."""
+    return RedisConnectionStrategy(f"redis://127.0.0.1:{proxy.port}", **kwargs)
+
+
+async def eventually(condition: Callable[[], bool]) -> None:
+    """Lets the loop run until something that is on its way has come true."""
+    async with asyncio.timeout(5):
+        while not condition():
+            await asyncio.sleep(0)
+
+
+async def clients_of(server: Valkey) -> int:
+    """How many connections the server has, the one that asks not counted."""
+    async with redis.asyncio.Redis(host=server.host, port=server.port) as client:
+        return len(await client.client_list()) - 1
+
+
+async def test_url_and_keywords_reach_the_same_server(server: Valkey) -> None:
+    """A URL goes to `Redis.from_url`, keywords go to `Redis`, and options come along with both."""
+    by_url = RedisConnectionStrategy(f"redis://{server.host}:{server.port}/2", decode_responses=True)
+    by_name = RedisConnectionStrategy(host=server.host, port=server.port, db=2, decode_responses=True)
+    writer, reader = await by_url.create_connection(), await by_name.create_connection()
+    await writer.set("greeting", "hello")
+    assert await reader.get("greeting") == "hello"
+    await by_url.close_connection(writer)
+    await by_name.close_connection(reader)
+
+
+async def test_client_keeps_to_one_connection_whatever_is_done_with_it(server: Valkey, proxy: Proxy) -> None:
+    """Commands at once, pipelines and transactions share the one connection; redis-py would open a second."""
+    strategy = strategy_for(proxy)
+    conn = await strategy.create_connection()
+    await asyncio.gather(*(conn.set(f"key-{n}", n) for n in range(10)))
+    async with conn.pipeline(transaction=True) as pipe:
+        pipe.mget("key-3", "key-4")
+        assert await pipe.execute() == [[b"3", b"4"]]
+    assert await clients_of(server) == 1
+    await strategy.close_connection(conn)
+
+
+async def test_connection_is_dialled_when_it_is_created(server: Valkey, proxy: Proxy) -> None:
+    """The time of dialling is the pool's to measure, not the first command's."""
+    strategy = strategy_for(proxy)
+    conn = await strategy.create_connection()
+    assert await clients_of(server) == 1
+    await strategy.close_connection(conn)
+
+
+async def test_server_that_is_away_fails_at_creation_at_once(proxy: Proxy) -> None:
+    """One attempt: redis-py's ten are not made behind the pool's back."""
+    strategy = strategy_for(proxy)
+    proxy.refuse()
+    async with asyncio.timeout(1):
+        with pytest.raises(redis.ConnectionError):
+            await strategy.create_connection()
+
+
+async def test_cancelled_creation_leaves_no_socket_open(server: Valkey, proxy: Proxy) -> None:
+    """Cancelled in the middle of the greeting, it hangs up."""
+    strategy = strategy_for(proxy)
+    proxy.stall()
+    creation = asyncio.create_task(strategy.create_connection())
+    await eventually(lambda: bool(proxy.links))
+    creation.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await creation
+    proxy.resume()
+    await eventually(lambda: not proxy.links)
+
+
+async def test_refused_credentials_leave_no_socket_open(proxy: Proxy) -> None:
+    """A greeting that fails hangs up too, and does not repeat the password."""
+    strategy = RedisConnectionStrategy(f"redis://me:hunter2@127.0.0.1:{proxy.port}")
+    with pytest.raises(redis.AuthenticationError) as caught:
+        await strategy.create_connection()
+    assert "hunter2" not in str(caught.value)
+    await eventually(lambda: not proxy.links)
+
+
+@pytest.mark.parametrize("reset", [False, True], ids=["FIN", "RST"])
+async def test_connection_cut_while_idle_is_seen_as_closed(proxy: Proxy, reset: bool) -> None:
+    """Without sending anything: asyncio has been told, and that is asked."""
+    strategy = strategy_for(proxy)
+    conn = await strategy.create_connection()
+    assert not strategy.connection_is_closed(conn)
+    await proxy.cut(reset=reset)
+    await eventually(lambda: strategy.connection_is_closed(conn))
+    await strategy.close_connection(conn)
+
+
+async def test_killed_server_is_seen_as_closed(server: Valkey, proxy: Proxy) -> None:
+    """SIGKILL of the real server, its sockets closed by the kernel."""
+    strategy = strategy_for(proxy)
+    conn = await strategy.create_connection()
+    server.kill()
+    await eventually(lambda: strategy.connection_is_closed(conn))
+    await strategy.close_connection(conn)
+
+
+async def test_broken_connection_is_not_redialled_in_secret(server: Valkey, proxy: Proxy) -> None:
+    """Commands on it fail for good, though the server would take a new connection."""
+    strategy = strategy_for(proxy)
+    conn = await strategy.create_connection()
+    await proxy.cut()
+    for _ in range(3):
+        with pytest.raises(redis.ConnectionError):
+            await conn.ping()
+    assert await clients_of(server) == 0
+    await strategy.close_connection(conn)
+
+
+async def test_caller_who_asks_for_retries_has_them(server: Valkey, proxy: Proxy) -> None:
+    """With `retry` given, redis-py redials as it always does."""
+    strategy = strategy_for(proxy, retry=Retry(NoBackoff(), 1))
+    conn = await strategy.create_connection()
+    await proxy.cut()
+    assert await conn.ping()
+    await strategy.close_connection(conn)
+
+
+async def test_client_given_back_with_a_pipeline_open_is_not_lent_again(proxy: Proxy) -> None:
+    """The next borrower would wait for a connection that nobody will free."""
+    strategy = strategy_for(proxy)
+    conn = await strategy.create_connection()
+    pipe = conn.pipeline()
+    await pipe.watch("key")
+    assert strategy.connection_is_closed(conn)
+    await pipe.reset()  # type: ignore[no-untyped-call]
+    assert not strategy.connection_is_closed(conn)
+    await strategy.close_connection(conn)
+
+
+async def test_close_closes_the_socket(server: Valkey, proxy: Proxy) -> None:
+    """The server sees it, and so does `connection_is_closed`."""
+    strategy = strategy_for(proxy)
+    conn = await strategy.create_connection()
+    await strategy.close_connection(conn)
+    assert strategy.connection_is_closed(conn)
+    await eventually(lambda: not proxy.links)
+    assert await clients_of(server) == 0
+
+
+async def test_pool_replaces_what_the_server_cut(proxy: Proxy) -> None:
+    """The whole way round: a cut connection is dropped as stale and the caller gets a fresh one."""
+    strategy = strategy_for(proxy)
+    async with ConnectionPool(strategy=strategy, max_size=1) as pool:
+        async with pool.get_connection() as conn:
+            await conn.set("key", "value")
+        await proxy.cut()
+        await eventually(lambda: strategy.connection_is_closed(conn))
+        async with pool.get_connection() as conn:
+            assert await conn.get("key") == b"value"
+        assert pool.stats().closed["stale"] == 1
+
+
+async def test_borrower_timed_out_in_a_command_does_not_leave_its_reply_behind(proxy: Proxy) -> None:
+    """A command cut short by `asyncio.timeout` costs its connection; the next borrower reads its own reply."""
+    async with ConnectionPool(strategy=strategy_for(proxy), max_size=1) as pool:
+        async with pool.get_connection() as conn:
+            await conn.set("mine", "mine")
+            await conn.set("yours", "yours")
+        proxy.stall()
+        with pytest.raises(TimeoutError):
+            async with pool.get_connection() as conn, asyncio.timeout(0.01):
+                await conn.get("yours")
+        proxy.resume()
+        async with pool.get_connection() as conn:
+            assert await conn.get("mine") == b"mine"
+
+
+async def test_waiting_caller_learns_why_no_connection_could_be_made(proxy: Proxy) -> None:
+    """A server that accepts and says nothing: the caller's own time-out ends the wait."""
+    async with ConnectionPool(strategy=strategy_for(proxy), max_size=1) as pool:
+        proxy.stall()
+        with pytest.raises(PoolTimeoutError):
+            async with pool.get_connection(timeout=0.01):
+                pytest.fail("a connection to a server that says nothing")
+        proxy.resume()
+
+
+@pytest.mark.parametrize("name", ["single_connection_client", "max_connections", "connection_pool"])
+def test_arguments_that_would_undo_one_connection_each_are_refused(name: str) -> None:
+    """They are named, and so is what to use instead."""
+    with pytest.raises(TypeError, match=f"sets {name} itself.*max_size"):
+        RedisConnectionStrategy("redis://localhost", **{name: None})
+
+
+@pytest.mark.parametrize("url", ["postgres://me:hunter2@db", "redis://me:hun/ter2@db", "redis://me:hunter2@db?db=x"])
+def test_bad_url_is_refused_at_once_without_being_repeated(url: str) -> None:
+    """It may hold a password, and urllib would quote a piece of it."""
+    with pytest.raises(ValueError, match="not a Redis URL") as caught:
+        RedisConnectionStrategy(url)
+    assert "hun" not in str(caught.value)
+
+
+def test_unknown_argument_is_refused_at_once() -> None:
+    """Not at the first connection, in production, at night."""
+    with pytest.raises(TypeError, match="hots"):
+        RedisConnectionStrategy(hots="localhost")
+
+
+def test_missing_driver_names_the_extra() -> None:
+    """Without redis-py the import says what to install."""
+    script = "import sys; sys.modules['redis'] = None; import instrumented_pool.strategies.redis"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert "ImportError: RedisConnectionStrategy needs redis-py: pip install 'instrumented-pool[redis]'" in done.stderr
