@@ -1,0 +1,77 @@
+# Nothing is needed beforehand but make and a Python >= 3.11 with pip. Everything lands in this tree: uv in .uv, and the
+# environment in .venv, or in .venv-3.12 and the like when PYTHON names the interpreter.
+
+PYTHON :=
+ARGS :=
+
+export UV_NO_PROGRESS := 1
+export UV_PYTHON_DOWNLOADS := never
+export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
+
+VERSION := $(if $(PYTHON),-$(shell "$(PYTHON)" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null))
+VENV := .venv$(VERSION)
+UV := .uv/bin/uv
+RUN := $(VENV)/bin/python
+
+# The environment remembers the tree it was made for; in a moved or copied tree it is made ready again.
+READY := $(VENV)/ready
+GATES_READY := $(VENV)/gates-ready
+MOVED := $(if $(filter-out $(CURDIR),$(shell cat $(READY) 2>/dev/null)),moved)
+
+.PHONY: help demo test lint format types wheel-test addresses bench lock clean moved
+.DEFAULT_GOAL := help
+
+help: ## List these targets
+	@echo "PYTHON=python3.12 chooses the interpreter; ARGS=... passes options on, as in: make demo ARGS=--fast"
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{ printf "%-20s %s\n", $$1, $$2 }'
+
+demo: $(READY) ## Watch a pool of connections to a real server live through a bad day (ARGS=--help lists options)
+	@$(RUN) -m instrumented_pool demo $(ARGS)
+
+test: $(READY) ## Run the tests
+	@$(RUN) -m pytest $(ARGS)
+
+lint: $(GATES_READY) ## Check style and layout
+	@$(RUN) -m ruff check $(ARGS)
+	@$(RUN) -m ruff format --check
+
+format: $(GATES_READY) ## Lay the sources out, and mend what ruff can mend
+	@$(RUN) -m ruff check --fix-only
+	@$(RUN) -m ruff format
+
+types: $(GATES_READY) ## Check the types, with mypy and with pyright
+	@$(RUN) -m mypy $(ARGS)
+	@$(RUN) -m pyright --pythonpath $(RUN) $(ARGS)
+
+wheel-test: $(GATES_READY) ## Build the distribution and use it from outside of the tree, as its users do
+	@$(RUN) -m pytest -m packaging $(ARGS)
+
+addresses: ## Check that no file of the lock tells where packages were fetched from
+	@sh tools/check-addresses
+
+bench: $(READY) ## Measure the pool against its floor and its ancestor
+	@for script in benchmarks/bench_*.py; do $(RUN) "$$script" $(ARGS) || exit; done
+
+lock: $(UV) ## Write the locked requirements again, changing as little as pyproject.toml asks for (ARGS=--upgrade: as much as there is)
+	@sh tools/lock $(ARGS)
+
+clean: ## Remove everything that the other targets made
+	rm -rf .uv .venv .venv-* dist .*_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(UV): requirements/bootstrap.txt
+	@python=$$(sh tools/find-python "$(PYTHON)") && echo "Fetching uv into .uv" && \
+	"$$python" -m pip install --quiet --disable-pip-version-check --root-user-action=ignore \
+		--require-hashes --upgrade --target .uv --requirement requirements/bootstrap.txt
+	@touch $(UV)
+
+$(READY): requirements/run.txt pyproject.toml $(MOVED) | $(UV)
+	@python=$$(sh tools/find-python "$(PYTHON)") && echo "Making $(VENV) ready" && \
+	$(UV) venv --quiet --no-project --allow-existing --python "$$python" $(VENV)
+	@$(UV) pip sync --quiet --python $(RUN) --require-hashes requirements/run.txt
+	@$(UV) pip install --quiet --python $(RUN) --no-deps --no-build-isolation --editable .
+	@echo "$(CURDIR)" > $(READY)
+
+$(GATES_READY): requirements/gates.txt $(READY)
+	@$(UV) pip install --quiet --python $(RUN) --no-deps --require-hashes --requirements requirements/gates.txt
+	@touch $(GATES_READY)
