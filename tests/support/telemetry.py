@@ -1,0 +1,172 @@
+"""Pools whose every step a test decides, and OpenTelemetry's real SDK keeping what it is told in memory."""
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import HistogramDataPoint, InMemoryMetricReader, Metric, NumberDataPoint
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+from instrumented_pool import ConnectionPool, ConnectionStrategy, Observer
+from instrumented_pool.metrics import Attributes
+from instrumented_pool_otel import OTelObserver
+
+Labels: TypeAlias = frozenset[tuple[str, object]]
+
+
+class Wire:
+    """A connection to nothing."""
+
+
+class Wires(ConnectionStrategy[Wire]):
+    """Makes wires, when `gate` is open, unless `error` is set; `on_create` runs in the middle, as a driver would."""
+
+    def __init__(self) -> None:
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.asked = 0
+        self.error: Exception | None = None
+        self.on_create: Callable[[], object] | None = None
+
+    async def create_connection(self) -> Wire:
+        self.asked += 1
+        await self.gate.wait()
+        if self.on_create is not None:
+            self.on_create()
+        if self.error is not None:
+            raise self.error
+        return Wire()
+
+    def connection_is_closed(self, conn: Wire) -> bool:
+        return False
+
+    def close_connection(self, conn: Wire) -> None:
+        pass
+
+
+class Pools:
+    """Makes pools of wires, and closes them when the test is over."""
+
+    def __init__(self) -> None:
+        self._made: list[ConnectionPool[Wire]] = []
+
+    def __call__(
+        self,
+        *,
+        strategy: ConnectionStrategy[Wire],
+        max_size: int = 1,
+        burst_limit: int | None = None,
+        name: str = "pool",
+        max_waiting: int | None = None,
+        observers: Iterable[Observer] = (),
+    ) -> ConnectionPool[Wire]:
+        """Make a pool."""
+        pool = ConnectionPool(
+            strategy=strategy,
+            max_size=max_size,
+            burst_limit=burst_limit,
+            name=name,
+            max_waiting=max_waiting,
+            observers=observers,
+        )
+        self._made.append(pool)
+        return pool
+
+    async def close(self) -> None:
+        """Close what was made."""
+        for pool in self._made:
+            await pool.close()
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Let the loop go round until `condition` holds."""
+    for _ in range(1000):
+        if condition():
+            return
+        await asyncio.sleep(0)
+    raise AssertionError("the loop went round a thousand times and the condition does not hold")
+
+
+async def borrow(pool: ConnectionPool[Wire]) -> None:
+    """Acquire and release at once."""
+    async with pool.get_connection():
+        pass
+
+
+@dataclass
+class Telemetry:
+    """An SDK of its own for one test."""
+
+    tracer_provider: TracerProvider = field(default_factory=lambda: TracerProvider(shutdown_on_exit=False))
+    reader: InMemoryMetricReader = field(default_factory=InMemoryMetricReader)
+    exporter: InMemorySpanExporter = field(default_factory=InMemorySpanExporter)
+
+    def __post_init__(self) -> None:
+        self.tracer_provider.add_span_processor(SimpleSpanProcessor(self.exporter))
+        self.meter_provider = MeterProvider([self.reader], shutdown_on_exit=False)
+        self.tracer = self.tracer_provider.get_tracer("test")
+
+    def observer(self, *, attributes: Attributes | None = None, spans: str = "waits") -> OTelObserver:
+        """An observer that reports to this SDK."""
+        return OTelObserver(
+            tracer_provider=self.tracer_provider,
+            meter_provider=self.meter_provider,
+            attributes=attributes,
+            spans=spans,  # type: ignore[arg-type]  # a test may try what the types refuse
+        )
+
+    def spans(self, name: str | None = None) -> list[ReadableSpan]:
+        """The spans that have ended, or those of one name."""
+        return [span for span in self.exporter.get_finished_spans() if name is None or span.name == name]
+
+    def span(self, name: str) -> ReadableSpan:
+        """The only span of that name."""
+        (span,) = self.spans(name)
+        return span
+
+    def metrics(self) -> Mapping[str, Metric]:
+        """What is collected now, by name."""
+        data = self.reader.get_metrics_data()
+        if data is None:
+            return {}
+        return {
+            metric.name: metric
+            for resource in data.resource_metrics
+            for scope in resource.scope_metrics
+            for metric in scope.metrics
+        }
+
+    def numbers(self, name: str) -> dict[Labels, float]:
+        """The values of a counter or gauge, collected now."""
+        metric = self.metrics().get(name)
+        return {} if metric is None else numbers_of(metric)
+
+    def histograms(self, name: str) -> list[HistogramDataPoint]:
+        """The points of a histogram, collected now."""
+        metric = self.metrics().get(name)
+        points = [] if metric is None else metric.data.data_points
+        return [point for point in points if isinstance(point, HistogramDataPoint)]
+
+
+def numbers_of(metric: Metric) -> dict[Labels, float]:
+    """The values of a counter or gauge."""
+    return {
+        frozenset((point.attributes or {}).items()): point.value
+        for point in metric.data.data_points
+        if isinstance(point, NumberDataPoint)
+    }
+
+
+def parent_id(span: ReadableSpan) -> int | None:
+    """The id of the span that `span` is a child of."""
+    return None if span.parent is None else span.parent.span_id
+
+
+def span_id(span: ReadableSpan) -> int:
+    """The id of `span` itself."""
+    assert span.context is not None
+    return int(span.context.span_id)
