@@ -1,6 +1,7 @@
 """Old code keeps working: strategies written for `asyncio-connection-pool` are made into ours."""
 
 from collections.abc import Awaitable, Callable
+from inspect import iscoroutinefunction
 from typing import Protocol, TypeAlias, TypeVar
 
 from ._strategy import ConnectionStrategy
@@ -19,13 +20,17 @@ class _ClosingStrategy(Protocol[Conn_contra]):
 class MakingStrategy(_ClosingStrategy[Conn], Protocol[Conn]):
     """A strategy as the ancestor had it: it defines `make_connection`."""
 
-    def make_connection(self) -> Awaitable[Conn]: ...
+    def make_connection(self) -> Awaitable[Conn]:
+        """Open a connection."""
+        ...
 
 
 class CreatingStrategy(_ClosingStrategy[Conn], Protocol[Conn]):
     """Anything that has the methods of our strategies without being one."""
 
-    def create_connection(self) -> Awaitable[Conn]: ...
+    def create_connection(self) -> Awaitable[Conn]:
+        """Open a connection."""
+        ...
 
 
 AnyStrategy: TypeAlias = ConnectionStrategy[Conn] | CreatingStrategy[Conn] | MakingStrategy[Conn]
@@ -39,7 +44,7 @@ def adapt_strategy(strategy: AnyStrategy[Conn]) -> ConnectionStrategy[Conn]:
     `connection_is_reusable` is used where it has one.
 
     Raises:
-        TypeError: it lacks one of the methods, or is a class where an instance is wanted.
+        TypeError: it lacks one of the methods, its `connection_is_closed` is an `async def`, or it is a class.
     """
     if isinstance(strategy, ConnectionStrategy):
         return strategy
@@ -48,6 +53,10 @@ def adapt_strategy(strategy: AnyStrategy[Conn]) -> ConnectionStrategy[Conn]:
     for names in (("create_connection", "make_connection"), ("connection_is_closed",), ("close_connection",)):
         if not any(callable(getattr(strategy, name, None)) for name in names):
             raise TypeError(f"strategy must define {' or '.join(names)}, which {type(strategy).__qualname__} does not")
+    if iscoroutinefunction(strategy.connection_is_closed):
+        raise TypeError(
+            f"{type(strategy).__qualname__}.connection_is_closed must be a plain function, not an async def"
+        )
     return _Adapted(strategy)
 
 

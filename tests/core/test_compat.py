@@ -128,6 +128,18 @@ def test_strategy_that_lacks_a_method_is_refused_by_its_name(method: str, named:
         adapt_strategy(lacking)
 
 
+def test_async_connection_is_closed_is_refused() -> None:
+    """The coroutine it returns would be true of every connection."""
+
+    class Async(Old):
+        async def connection_is_closed(self, conn: int) -> bool:  # type: ignore[override]
+            return False
+
+    wrong: Any = Async()
+    with pytest.raises(TypeError, match="connection_is_closed must be a plain function, not an async def"):
+        adapt_strategy(wrong)
+
+
 def test_class_in_place_of_an_instance_is_refused() -> None:
     """The commonest slip, which otherwise fails at the first connection."""
     cls: Any = Old

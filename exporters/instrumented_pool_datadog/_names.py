@@ -1,0 +1,60 @@
+"""The one table of what Datadog is sent.
+
+Names of the first kind begin with the service, as the ancestor's did: `orders.pool.waiting`. Names of the second kind
+are fixed, and are those of `instrumented_pool.metrics`, so that one dashboard serves every service; what tells their
+points apart is in tags: `pool`, `service`, and those of `tags()`.
+"""
+
+from collections.abc import Callable, Sequence
+
+from instrumented_pool import PoolStats
+
+ACQUIRE_SPAN = "pool.acquire_connection"
+CREATE_SPAN = "pool._create_new_connection"
+WAIT_SPAN = "pool._wait_for_connection"
+
+POOL_TAG = "instrumented_pool.name"
+SOURCE_TAG = "instrumented_pool.source"
+REASON_TAG = "instrumented_pool.reason"
+
+GETTING_CONNECTION = "pool.getting_connection"
+"""Counter of callers, tagged `method:new`, `method:wait` or `method:available`."""
+
+
+def acquiring(stats: PoolStats) -> int:
+    """Callers that are inside `get_connection()` and have no connection yet."""
+    return stats.acquires - sum(stats.acquired.values()) - sum(stats.failed.values())
+
+
+CONNECTIONS_ACQUIRING = "pool.connections_acquiring"
+
+GAUGES: dict[str, Callable[[PoolStats], int]] = {
+    "pool.total_connections": lambda stats: stats.total,
+    "pool.available_connections": lambda stats: stats.idle,
+    "pool.waiting": lambda stats: stats.waiting,
+    "pool.connections_used": lambda stats: stats.in_use,
+    CONNECTIONS_ACQUIRING: acquiring,
+}
+"""In the order in which they are sent."""
+
+
+def tags(labels: Sequence[str], values: Sequence[str]) -> list[str]:
+    """The tags that tell a metric's points apart: the last words of its labels, such as `state:idle`."""
+    return [f"{label.rpartition('.')[2]}:{value}" for label, value in zip(labels, values, strict=True) if value]
+
+
+def burst_started(service: str, max_size: int, burst_limit: int) -> tuple[str, str, str]:
+    """Title, text and alert type of the event that a burst has begun."""
+    text = f"Pool max size of {max_size} will be exceeded temporarily, up to {burst_limit}"
+    return f"{service} pool using burst capacity", text, "warning"
+
+
+def burst_limit_reached(service: str) -> tuple[str, str, str]:
+    """Title, text and alert type of the event that a burst has met its limit."""
+    return f"{service} pool reached burst limit", "There are not enough connections to satisfy all users", "error"
+
+
+def burst_ended(service: str, max_size: int) -> tuple[str, str, str]:
+    """Title, text and alert type of the event that a burst is over."""
+    text = f"Number of connections has dropped below {max_size}"
+    return f"{service} pool no longer bursting", text, "success"
