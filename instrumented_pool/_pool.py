@@ -104,7 +104,17 @@ class _Lease(Generic[Conn]):
         "timer",
     )
 
-    # Set where the lease queues, and read only of leases that did.
+    # Set by get_connection().
+    _pool: "ConnectionPool[Conn]"
+    _slot: "_Slot[Conn] | None"
+    _timeout: float | None
+
+    # Set on entering.
+    acquire_id: int
+    since: float  # when it asked, and from then on when it was given its connection
+    task: "_Task | None"
+
+    # Set where it queues, and read only of leases that did.
     context: Context
     creation: "_Slot[Conn] | None"  # the one that is being made because this caller asked
     deadline: float
@@ -112,11 +122,6 @@ class _Lease(Generic[Conn]):
     future: "asyncio.Future[None]"
     source: Source
     timer: asyncio.TimerHandle | None  # only where the deadline is out of the queue's order
-
-    def __init__(self, pool: "ConnectionPool[Conn]", timeout: float | None) -> None:
-        self._pool = pool
-        self._timeout = timeout
-        self._slot: _Slot[Conn] | None = None
 
     async def __aenter__(self) -> Conn:
         pool = self._pool
@@ -127,28 +132,19 @@ class _Lease(Generic[Conn]):
             raise RuntimeError(f"pool {pool.name!r}: this acquire is running already; call get_connection() again")
         self.task = task
         pool._acquires = self.acquire_id = pool._acquires + 1
-        self.since = started = monotonic()
-        bus = pool._bus
-        if bus.on_acquire_started:
-            bus.emit(bus.on_acquire_started, _events.AcquireStarted(pool, started, self.acquire_id))
-        slot: _Slot[Conn] | None = None
-        while slot is None and pool._idle and bus.escaped is None:
-            slot = pool._idle.pop()
+        self.since = monotonic()
+        if at_hand := pool._at_hand:
+            slot = at_hand.pop()
             try:
-                unfit = "stale" if pool._is_closed(slot.conn) else pool._ages and pool._too_old(slot, started)
+                dead = pool._is_closed(slot.conn)
             except BaseException as error:
-                unfit = pool._check_failed(error)
-            if unfit:
-                slot = pool._discard(slot, unfit)
-        if slot is None:
-            slot = await pool._queue(self, started)
-        else:
-            self._slot = slot
-            slot.lease = self
-            pool._from_idle += 1
-            if bus.on_acquired or pool._distributions is not None:
-                pool._acquired(self, slot, started, "idle")
-        return slot.conn
+                dead = pool._check_failed(error)
+            if not dead:
+                self._slot = slot
+                slot.lease = self
+                return slot.conn
+            pool._discard(slot, "stale")
+        return await pool._acquire(self)
 
     async def __aexit__(
         self, exc_type: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -245,6 +241,7 @@ class ConnectionPool(Generic[Conn]):
         self._burst_limit_told = False
 
         self._ages = max_lifetime is not None or idle_timeout is not None
+        self._at_hand = self._idle  # what is lent with no more than a check: all that is idle, or nothing; see _look
         self._attentive = False  # whether a return has more to do than to lie down; see _look
         self._timer: asyncio.TimerHandle | None = None
         self._due = inf
@@ -255,7 +252,8 @@ class ConnectionPool(Generic[Conn]):
         self._filled: asyncio.Future[BaseException | None] | None = None
         self._empty: asyncio.Event | None = None
 
-        self._acquires = self._from_idle = self._connections = 0
+        self._acquires = self._connections = 0
+        self._not_at_hand = 0  # acquires that went through _acquire
         self._last_create_error: BaseException | None = None
         self._tally = Tally()
         self._distributions: Distributions | None = None
@@ -311,9 +309,13 @@ class ConnectionPool(Generic[Conn]):
             Exception: on entering, what `create_connection` raised for this caller; on leaving, what
                 `close_connection` raised, unless the body failed.
         """
-        if timeout is _DEFAULT:
-            return _Lease(self, self._acquire_timeout)
-        return _Lease(self, _check.seconds("timeout", timeout))
+        if timeout is not _DEFAULT:
+            timeout = _check.seconds("timeout", timeout)
+        lease: _Lease[Conn] = _Lease()  # an __init__ would cost a tenth of an idle acquire
+        lease._pool = self
+        lease._slot = None
+        lease._timeout = timeout
+        return lease
 
     async def open(self) -> None:
         """Bind the pool to the running event loop and wait until `min_size` connections are there.
@@ -421,7 +423,7 @@ class ConnectionPool(Generic[Conn]):
             closing=len(self._closing),
             waiting=len(self._waiters),
             acquires=self._acquires,
-            acquired={"idle": self._from_idle, "new": tally.new, "handoff": tally.handoff},
+            acquired={"idle": self._acquires - self._not_at_hand + tally.idle, "new": tally.new, "handoff": tally.handoff},
             failed=dict(tally.failed),
             created=tally.created,
             create_errors=tally.create_errors,
@@ -530,15 +532,67 @@ class ConnectionPool(Generic[Conn]):
         self._closing[slot] = None
         self._close(slot, reason)
 
-    def _acquired(self, lease: _Lease[Conn], slot: _Slot[Conn], started: float, source: Source) -> None:
-        wait = lease.since - started
+    async def _acquire(self, lease: _Lease[Conn]) -> Conn:
+        """Every acquire but the plainest: of what is idle, or from the end of the queue."""
+        self._not_at_hand += 1
+        started, bus = lease.since, self._bus
+        lease.creation = lease.failure = lease.timer = None
+        if lease._timeout is _DEFAULT:
+            lease._timeout = self._acquire_timeout
+        if bus.on_acquire_started:
+            bus.emit(bus.on_acquire_started, _events.AcquireStarted(self, started, lease.acquire_id))
+        try:
+            slot = self._take_idle(started)
+            bus.raise_escaped()
+            if slot is None:
+                self._enter(lease, started)
+                await lease.future
+        except BaseException as error:  # refused, cancelled, or closed as a generator
+            self._leave(lease)
+            self._acquire_failed(lease, started, error, _reason_of(error))
+            raise
+        if slot is None:
+            slot = self._served(lease, started)
+            lease.since = monotonic()
+        else:
+            lease._slot, lease.source = slot, "idle"
+            slot.lease = lease
+        self._acquired(lease, slot, started)
+        return slot.conn
+
+    def _take_idle(self, now: float) -> _Slot[Conn] | None:
+        while self._idle and self._bus.escaped is None:
+            slot = self._idle.pop()
+            reason = (self._too_old(slot, now) if self._ages else None) or self._unfit(slot, now)
+            if reason is None:
+                return slot
+            self._discard(slot, reason)
+        return None
+
+    def _served(self, lease: _Lease[Conn], started: float) -> _Slot[Conn]:
+        """The connection that ended the wait of `lease`; raises what ended it otherwise."""
+        if lease.timer is not None:
+            lease.timer.cancel()
+        if lease.failure is not None:
+            error, reason = lease.failure
+            self._acquire_failed(lease, started, error, reason)
+            raise error
+        return cast("_Slot[Conn]", lease._slot)
+
+    def _acquired(self, lease: _Lease[Conn], slot: _Slot[Conn], started: float) -> None:
+        tally, bus, wait = self._tally, self._bus, lease.since - started
+        if lease.source == "idle":
+            tally.idle += 1
+        elif lease.source == "new":
+            tally.new += 1
+        else:
+            tally.handoff += 1
         if self._distributions is not None:
             self._distributions.wait.record(wait)
-        bus = self._bus
         if bus.on_acquired:
             bus.emit(
                 bus.on_acquired,
-                _events.Acquired(self, lease.since, lease.acquire_id, slot.connection_id, wait, source),
+                _events.Acquired(self, lease.since, lease.acquire_id, slot.connection_id, wait, lease.source),
             )
             if bus.escaped is not None:  # the body will not run, so nobody else would give it back
                 lease._slot = None
@@ -553,32 +607,6 @@ class ConnectionPool(Generic[Conn]):
         self._bus.raise_escaped()
 
     # ------------------------------------------------------------------ the queue
-
-    async def _queue(self, lease: _Lease[Conn], started: float) -> _Slot[Conn]:
-        """Wait at the end of the queue for whatever comes first, a returned connection or a new one."""
-        lease.creation = lease.failure = lease.timer = None
-        try:
-            self._bus.raise_escaped()
-            self._enter(lease, started)
-            await lease.future
-        except BaseException as error:  # refused, cancelled, or closed as a generator
-            self._leave(lease)
-            self._acquire_failed(lease, started, error, _reason_of(error))
-            raise
-        if lease.timer is not None:
-            lease.timer.cancel()
-        if lease.failure is not None:
-            self._acquire_failed(lease, started, *lease.failure)
-            raise lease.failure[0]
-        slot = cast("_Slot[Conn]", lease._slot)
-        lease.since = monotonic()
-        if lease.source == "new":
-            self._tally.new += 1
-        else:
-            self._tally.handoff += 1
-        if self._bus.on_acquired or self._distributions is not None:
-            self._acquired(lease, slot, started, lease.source)
-        return slot
 
     def _enter(self, lease: _Lease[Conn], started: float) -> None:
         if self._closed:
@@ -976,10 +1004,13 @@ class ConnectionPool(Generic[Conn]):
                 bus.emit(bus.on_burst_ended, ended)
 
     def _look(self) -> None:
-        """Note whether a return has more to do than to lie down. Called wherever one of these changes."""
+        """Note what the idle path has to do beyond the plain. Called wherever one of these changes."""
+        bus = self._bus
+        plain = not (self._ages or bus.on_acquire_started or bus.on_acquired or self._distributions is not None)
+        self._at_hand = self._idle if plain else deque()
         self._attentive = bool(
             self._burst_peak
-            or self._bus.on_released
+            or bus.on_released
             or self._distributions is not None
             or self._idle_timeout is not None
         )

@@ -78,7 +78,7 @@ class Distributions:
 
 
 class Tally:
-    """What a pool has counted so far, apart from the idle path, which the pool counts itself."""
+    """What a pool has counted so far, apart from the plainest acquires, which the pool counts itself."""
 
     __slots__ = (
         "bursts",
@@ -88,12 +88,13 @@ class Tally:
         "created",
         "failed",
         "handoff",
+        "idle",
         "leaks_suspected",
         "new",
     )
 
     def __init__(self) -> None:
-        self.new = self.handoff = 0
+        self.idle = self.new = self.handoff = 0
         self.created = self.create_errors = self.close_errors = self.bursts = self.leaks_suspected = 0
         self.failed: dict[FailReason, int] = dict.fromkeys(get_args(FailReason), 0)
         self.closed: dict[CloseReason, int] = dict.fromkeys(get_args(CloseReason), 0)
