@@ -1,7 +1,7 @@
 # Nothing is needed beforehand but make and a Python >= 3.11 with pip. Everything lands in this tree: uv in .uv, and the
 # environment in .venv, or in .venv-3.12 and the like when PYTHON names the interpreter.
 
-PYTHON :=
+PYTHON ?=
 ARGS :=
 
 export UV_NO_PROGRESS := 1
@@ -44,7 +44,7 @@ types: $(GATES_READY) ## Check the types, with mypy and with pyright
 	@$(RUN) -m pyright --pythonpath $(RUN) $(ARGS)
 
 wheel-test: $(GATES_READY) ## Build the distribution and use it from outside of the tree, as its users do
-	@$(RUN) -m pytest -m packaging $(ARGS)
+	@$(RUN) -m pytest -m packaging tests/packaging $(ARGS)
 
 addresses: ## Check that no file of the lock tells where packages were fetched from
 	@sh tools/check-addresses
@@ -52,7 +52,7 @@ addresses: ## Check that no file of the lock tells where packages were fetched f
 bench: $(READY) ## Measure the pool against its floor and its ancestor
 	@for script in benchmarks/bench_*.py; do $(RUN) "$$script" $(ARGS) || exit; done
 
-lock: $(UV) ## Write the locked requirements again, changing as little as pyproject.toml asks for (ARGS=--upgrade: as much as there is)
+lock: $(UV) ## Write the locked requirements again, changing as little as it must (ARGS=--upgrade: all anew)
 	@sh tools/lock $(ARGS)
 
 clean: ## Remove everything that the other targets made
@@ -68,7 +68,8 @@ $(UV): requirements/bootstrap.txt
 $(READY): requirements/run.txt pyproject.toml $(MOVED) | $(UV)
 	@python=$$(sh tools/find-python "$(PYTHON)") && echo "Making $(VENV) ready" && \
 	$(UV) venv --quiet --no-project --allow-existing --python "$$python" $(VENV)
-	@$(UV) pip sync --quiet --python $(RUN) --require-hashes requirements/run.txt
+	@$(UV) pip sync --quiet --python $(RUN) --require-hashes \
+		requirements/run.txt $(if $(wildcard $(GATES_READY)),requirements/gates.txt)
 	@$(UV) pip install --quiet --python $(RUN) --no-deps --no-build-isolation --editable .
 	@echo "$(CURDIR)" > $(READY)
 

@@ -1,0 +1,48 @@
+"""What a user of the package writes; checked by the type-checkers against an installed distribution."""
+
+from typing import assert_type
+
+from redis.asyncio import Redis
+
+from instrumented_pool import ConnectionPool, ConnectionStrategy, Observer, PoolStats
+from instrumented_pool.strategies.redis import RedisConnectionStrategy
+from instrumented_pool_datadog import DatadogObserver
+from instrumented_pool_otel import OTelObserver
+from instrumented_pool_prometheus import PoolCollector
+from instrumented_pool_structlog import StructlogObserver
+
+
+class Line:
+    def say(self, word: str) -> int:
+        return len(word)
+
+
+class Lines(ConnectionStrategy[Line]):
+    async def create_connection(self) -> Line:
+        return Line()
+
+    def connection_is_closed(self, conn: Line) -> bool:
+        return False
+
+    async def close_connection(self, conn: Line) -> None:
+        return None
+
+
+async def use() -> None:
+    """Build pools, and see what comes out of them."""
+    observers: list[Observer] = [
+        OTelObserver(),
+        DatadogObserver(service_name="orders"),
+        PoolCollector(),
+        StructlogObserver(),
+    ]
+    pool = ConnectionPool(strategy=Lines(), max_size=2, burst_limit=4, name="lines", observers=observers)
+    assert_type(pool, ConnectionPool[Line])
+    async with pool, pool.get_connection(timeout=2.0) as line:
+        assert_type(line, Line)
+        assert_type(line.say("word"), int)
+    assert_type(pool.stats(), PoolStats)
+
+    redis_pool = ConnectionPool(strategy=RedisConnectionStrategy("localhost"), max_size=2)
+    async with redis_pool.get_connection() as client:
+        assert_type(client, Redis)
