@@ -60,7 +60,7 @@ class PoolCollector(Observer, Collector):
                 "cannot add up: let every process be scraped at a port of its own, or send the metrics by OTelObserver"
             )
         self._attributes = check_attributes(attributes)
-        self._labels = _labels_of([*self._attributes, POOL_NAME])
+        self._labels = [*_labels_of(self._attributes), _identifier(POOL_NAME)]
         self._pools = PoolRoster()
 
     def attached(self, pool: ConnectionPool[Any]) -> None:
@@ -118,13 +118,16 @@ def _buckets(distribution: Distribution) -> list[tuple[str, float]]:
     return list(zip(bounds, accumulate(distribution.counts), strict=True))
 
 
-def _labels_of(keys: Iterable[str]) -> list[str]:
-    keys_by_label = {"le": "le"}
-    for key in keys:
-        other = keys_by_label.setdefault(_identifier(key), key)
-        if other != key or key == "le":
-            raise ValueError(f"attributes must not have the key {key!r}: its label {_identifier(key)!r} is taken")
-    return list(keys_by_label)[1:]
+def _labels_of(attributes: Attributes) -> list[str]:
+    taken = {"le", *(_identifier(key) for count in COUNTS for key in (POOL_NAME, *count.labels))}
+    labels: list[str] = []
+    for key in attributes:
+        label = _identifier(key)
+        if label in taken:
+            raise ValueError(f"attributes must not have the key {key!r}: its label {label!r} is taken")
+        taken.add(label)
+        labels.append(label)
+    return labels
 
 
 def _identifier(name: str) -> str:
