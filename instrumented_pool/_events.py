@@ -319,7 +319,7 @@ class Observer:
     """
 
     def attached(self, pool: "ConnectionPool[Any]") -> None:
-        """Called once when this observer is added to `pool`, before any event of it. What it raises refuses the pool."""
+        """Called once when this observer is added to `pool`, before any event; what it raises refuses it."""
 
     def detached(self, pool: "ConnectionPool[Any]") -> None:
         """Called once when this observer is removed from `pool`."""

@@ -49,7 +49,7 @@ else:  # there `current_task` is a Python function around this very look-up, whi
 
 _Task: TypeAlias = "asyncio.Task[Any]"
 
-_UNBOUND = cast(asyncio.AbstractEventLoop, object())  # no task ever runs on it, so the first use falls out of the fast path
+_UNBOUND = cast(asyncio.AbstractEventLoop, object())  # no task runs on it, so the first use leaves the fast path
 _DEFAULT: Final = cast(float, object())
 _BACKOFF, _BACKOFF_MAX = 0.01, 1.0  # seconds
 _HOLDERS_NAMED = 3
@@ -65,11 +65,12 @@ class _Slot(Generic[Conn]):
         "doomed",
         "expires_at",
         "idle_since",
-        "lease",
         "leak_told",
+        "lease",
         "settled",
     )
 
+    burst: bool
     conn: Conn
     close_error: BaseException | None
     created_at: float
@@ -138,7 +139,8 @@ class _Lease(Generic[Conn]):
             try:
                 dead = pool._is_closed(slot.conn)
             except BaseException as error:
-                dead = pool._check_failed(error)
+                dead = True
+                pool._check_failed(error)
             if not dead:
                 self._slot = slot
                 slot.lease = self
@@ -423,7 +425,7 @@ class ConnectionPool(Generic[Conn]):
             closing=len(self._closing),
             waiting=len(self._waiters),
             acquires=self._acquires,
-            acquired={"idle": self._acquires - self._not_at_hand + tally.idle, "new": tally.new, "handoff": tally.handoff},
+            acquired=tally.acquired | {"idle": self._acquires - self._not_at_hand + tally.acquired["idle"]},
             failed=dict(tally.failed),
             created=tally.created,
             create_errors=tally.create_errors,
@@ -433,9 +435,9 @@ class ConnectionPool(Generic[Conn]):
             leaks_suspected=tally.leaks_suspected,
             observer_errors=self._bus.errors,
             oldest_hold=max(holds, default=0.0),
-            wait=kept and kept.wait.snapshot(),
-            use=kept and kept.use.snapshot(),
-            create=kept and kept.create.snapshot(),
+            wait=None if kept is None else kept.wait.snapshot(),
+            use=None if kept is None else kept.use.snapshot(),
+            create=None if kept is None else kept.create.snapshot(),
         )
 
     def keep_distributions(self) -> None:
@@ -505,11 +507,10 @@ class ConnectionPool(Generic[Conn]):
         self._thread = get_ident()  # a loop may be run by another thread than before
         return asyncio.current_task()
 
-    def _check_failed(self, error: BaseException) -> CloseReason:
-        """A check that raised says the connection is not to be trusted; what is no `Exception` is raised later."""
+    def _check_failed(self, error: BaseException) -> None:
+        """A check that raised has said that the connection is not to be trusted."""
         if not isinstance(error, Exception):
             self._bus.escape(error)
-        return "stale"
 
     def _too_old(self, slot: _Slot[Conn], now: float) -> CloseReason | None:
         if slot.expires_at <= now:
@@ -525,7 +526,8 @@ class ConnectionPool(Generic[Conn]):
         try:
             return "stale" if self._is_closed(slot.conn) else None
         except BaseException as error:
-            return self._check_failed(error)
+            self._check_failed(error)
+            return "stale"
 
     def _discard(self, slot: _Slot[Conn], reason: CloseReason) -> None:
         """Close a slot that has no owner any more."""
@@ -580,13 +582,8 @@ class ConnectionPool(Generic[Conn]):
         return cast("_Slot[Conn]", lease._slot)
 
     def _acquired(self, lease: _Lease[Conn], slot: _Slot[Conn], started: float) -> None:
-        tally, bus, wait = self._tally, self._bus, lease.since - started
-        if lease.source == "idle":
-            tally.idle += 1
-        elif lease.source == "new":
-            tally.new += 1
-        else:
-            tally.handoff += 1
+        bus, wait = self._bus, lease.since - started
+        self._tally.acquired[lease.source] += 1
         if self._distributions is not None:
             self._distributions.wait.record(wait)
         if bus.on_acquired:
@@ -616,9 +613,8 @@ class ConnectionPool(Generic[Conn]):
         creating = self._may_create()
         if not creating and self._max_waiting is not None and self._excess() > self._max_waiting:
             del self._waiters[lease]
-            raise PoolQueueFullError(
-                f"pool {self._name!r}: max_waiting={self._max_waiting} callers are queued already {_counts(self.stats())}"
-            )
+            full = f"max_waiting={self._max_waiting} callers are queued already"
+            raise PoolQueueFullError(f"pool {self._name!r}: {full} {_counts(self.stats())}")
         self._set_deadline(lease, started)
         bus = self._bus
         if bus.on_acquire_queued:
@@ -629,9 +625,7 @@ class ConnectionPool(Generic[Conn]):
         if self._burst_peak and not self._burst_limit_told and self._excess() > 0 and len(self._slots) >= self._limit():
             self._burst_limit_told = True
             if bus.on_burst_limit_reached:
-                reached = _events.BurstLimitReached(
-                    self, monotonic(), len(self._slots), self._max_size, self._limit()
-                )
+                reached = _events.BurstLimitReached(self, monotonic(), len(self._slots), self._max_size, self._limit())
                 bus.emit(bus.on_burst_limit_reached, reached)
         bus.raise_escaped()
 
@@ -943,8 +937,8 @@ class ConnectionPool(Generic[Conn]):
         if closing is not None:
             self._overrun.add(closing)
             closing.cancel()
-            overran = f"pool {self._name!r}: close_connection of connection {slot.connection_id} took more than {self._close_timeout:.3f} s"
-            self._gone(slot, reason, TimeoutError(overran))
+            overran = f"close_connection of connection {slot.connection_id} took more than {self._close_timeout:.3f} s"
+            self._gone(slot, reason, TimeoutError(f"pool {self._name!r}: {overran}"))
             self._bus.raise_escaped()
 
     def _close_ended(
@@ -1009,10 +1003,7 @@ class ConnectionPool(Generic[Conn]):
         plain = not (self._ages or bus.on_acquire_started or bus.on_acquired or self._distributions is not None)
         self._at_hand = self._idle if plain else deque()
         self._attentive = bool(
-            self._burst_peak
-            or bus.on_released
-            or self._distributions is not None
-            or self._idle_timeout is not None
+            self._burst_peak or bus.on_released or self._distributions is not None or self._idle_timeout is not None
         )
 
     def _resize(self, max_size: int, burst_limit: int | None) -> None:
@@ -1074,7 +1065,7 @@ class ConnectionPool(Generic[Conn]):
             self._timer.cancel()
         self._due = when
         # A weak reference: the loop must not keep an abandoned pool alive.
-        self._timer = self._loop.call_later(max(0.0, when - monotonic()), _tick, weakref.ref(self))
+        self._timer = self._loop.call_later(max(0.0, when - monotonic()), _tick, weakref.ref[ConnectionPool[Any]](self))
 
     def _on_time(self) -> None:
         self._timer = None
@@ -1123,9 +1114,7 @@ class ConnectionPool(Generic[Conn]):
             self._tally.leaks_suspected += 1
             if self._bus.on_leak_suspected:
                 holder = _holder(lease, slot, now)
-                suspected = _events.LeakSuspected(
-                    self, now, lease.acquire_id, slot.connection_id, holder.held, holder
-                )
+                suspected = _events.LeakSuspected(self, now, lease.acquire_id, slot.connection_id, holder.held, holder)
                 self._bus.emit(self._bus.on_leak_suspected, suspected)
 
     def _schedule(self, now: float) -> None:

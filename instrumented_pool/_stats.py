@@ -81,20 +81,18 @@ class Tally:
     """What a pool has counted so far, apart from the plainest acquires, which the pool counts itself."""
 
     __slots__ = (
+        "acquired",
         "bursts",
         "close_errors",
         "closed",
         "create_errors",
         "created",
         "failed",
-        "handoff",
-        "idle",
         "leaks_suspected",
-        "new",
     )
 
     def __init__(self) -> None:
-        self.idle = self.new = self.handoff = 0
+        self.acquired: dict[Source, int] = dict.fromkeys(get_args(Source), 0)
         self.created = self.create_errors = self.close_errors = self.bursts = self.leaks_suspected = 0
         self.failed: dict[FailReason, int] = dict.fromkeys(get_args(FailReason), 0)
         self.closed: dict[CloseReason, int] = dict.fromkeys(get_args(CloseReason), 0)
@@ -120,7 +118,8 @@ class Holder:
     where: tuple[str, ...]
 
     def __str__(self) -> str:
-        return f"{self.task} has held connection {self.connection_id} for {self.held:.3f} s, now in {' > '.join(self.where)}"
+        where = " > ".join(self.where)
+        return f"{self.task} has held connection {self.connection_id} for {self.held:.3f} s, now in {where}"
 
 
 @dataclass(frozen=True, slots=True)
