@@ -411,9 +411,9 @@ class ConnectionPool(Generic[Conn]):
         self._bus.raise_escaped()
 
     def stats(self) -> PoolStats:
-        """The pool's counts at this moment. May be called from anywhere."""
+        """The pool's counts at this moment. May be called from any thread: exporters collect in one of their own."""
         tally, kept, now = self._tally, self._distributions, monotonic()
-        holds = [now - lease.since for slot in self._slots if (lease := slot.lease) is not None]
+        holds = [now - lease.since for slot in tuple(self._slots) if (lease := slot.lease) is not None]
         return PoolStats(
             name=self._name,
             min_size=self._min_size,
@@ -425,7 +425,7 @@ class ConnectionPool(Generic[Conn]):
             closing=len(self._closing),
             waiting=len(self._waiters),
             acquires=self._acquires,
-            acquired=tally.acquired | {"idle": self._acquires - self._not_at_hand + tally.acquired["idle"]},
+            acquired={**tally.acquired, "idle": self._acquires - self._not_at_hand + tally.acquired["idle"]},
             failed=dict(tally.failed),
             created=tally.created,
             create_errors=tally.create_errors,
@@ -449,7 +449,7 @@ class ConnectionPool(Generic[Conn]):
     def holders(self) -> tuple[Holder, ...]:
         """Who has connections, the longest hold first, and where each of those tasks is now."""
         now = monotonic()
-        leases = [(lease, slot) for slot in self._slots if (lease := slot.lease) is not None]
+        leases = [(lease, slot) for slot in tuple(self._slots) if (lease := slot.lease) is not None]
         leases.sort(key=lambda pair: pair[0].since)
         return tuple(_holder(lease, slot, now) for lease, slot in leases)
 
@@ -544,8 +544,9 @@ class ConnectionPool(Generic[Conn]):
         if bus.on_acquire_started:
             bus.emit(bus.on_acquire_started, _events.AcquireStarted(self, started, lease.acquire_id))
         try:
-            slot = self._take_idle(started)
-            bus.raise_escaped()
+            slot = self._take_idle(started) if self._idle else None
+            if bus.escaped is not None:
+                bus.raise_escaped()
             if slot is None:
                 self._enter(lease, started)
                 await lease.future
@@ -621,7 +622,8 @@ class ConnectionPool(Generic[Conn]):
             queued = _events.AcquireQueued(self, started, lease.acquire_id, len(self._waiters), creating)
             bus.emit(bus.on_acquire_queued, queued)
         lease.context = copy_context()  # only now: a hook may have made a span current
-        self._grow()
+        if creating:
+            self._grow()
         if self._burst_peak and not self._burst_limit_told and self._excess() > 0 and len(self._slots) >= self._limit():
             self._burst_limit_told = True
             if bus.on_burst_limit_reached:
@@ -655,8 +657,12 @@ class ConnectionPool(Generic[Conn]):
         self._wake(lease)
 
     def _wake(self, lease: _Lease[Conn]) -> None:
-        if not lease.future.done() and not self._loop.is_closed():
-            lease.future.set_result(None)
+        if not lease.future.done():
+            try:
+                lease.future.set_result(None)
+            except RuntimeError:
+                if not self._loop.is_closed():  # then nobody will run any more, and what is left is only torn down
+                    raise
 
     def _leave(self, lease: _Lease[Conn]) -> None:
         """Take a caller that was cancelled out of the queue, or pass on the connection it was given already."""
