@@ -63,7 +63,7 @@ class Valkey:
         """
         # Between our finding a free port and Valkey's taking it, somebody else may: then try another.
         for _ in range(5):
-            self.port = self.port or _free_port()
+            self.port = self.port or free_port()
             if await self._started_on(self.port):
                 return
             self.kill()
@@ -95,8 +95,8 @@ class Valkey:
         options = {"port": port, "bind": self.host, "save": "", "appendonly": "no", "dir": self._directory.name}
         words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
         with self._log.open("wb") as log:
-            return subprocess.Popen(  # noqa: S603: nothing of it comes from outside
-                [*_launcher(), _binary(), *words],
+            return subprocess.Popen(  # noqa: S603  nothing of it comes from outside
+                [*launcher(), _binary(), *words],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -136,7 +136,8 @@ async def _answers(host: str, port: int) -> bool:
     return False
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A loopback port that nobody has, now."""
     with socket.socket() as sock:
         sock.bind((HOST, 0))
         port: int = sock.getsockname()[1]
@@ -154,5 +155,6 @@ def _binary() -> str:
     )
 
 
-def _launcher() -> list[str]:
+def launcher() -> list[str]:
+    """What to put before a command, for it to die with this process."""
     return [sys.executable, "-ISc", _LAUNCHER, str(os.getpid())] if sys.platform == "linux" else []
