@@ -217,6 +217,7 @@ class ConnectionPool(Generic[Conn]):
         self._name = _check.name(name)
         self._strategy = _check.strategy(strategy)
         self._min_size, self._max_size, self._burst_limit = _check.sizes(min_size, max_size, burst_limit)
+        self._limit = burst_limit or max_size  # the hard one, whichever that is
         self._acquire_timeout = _check.seconds("acquire_timeout", acquire_timeout)
         self._max_waiting = _check.count("max_waiting", max_waiting, least=0)
         self._max_connecting = _check.count("max_connecting", max_connecting, least=1)
@@ -624,10 +625,10 @@ class ConnectionPool(Generic[Conn]):
         lease.context = copy_context()  # only now: a hook may have made a span current
         if creating:
             self._grow()
-        if self._burst_peak and not self._burst_limit_told and self._excess() > 0 and len(self._slots) >= self._limit():
+        if self._burst_peak and not self._burst_limit_told and self._excess() > 0 and len(self._slots) >= self._limit:
             self._burst_limit_told = True
             if bus.on_burst_limit_reached:
-                reached = _events.BurstLimitReached(self, monotonic(), len(self._slots), self._max_size, self._limit())
+                reached = _events.BurstLimitReached(self, monotonic(), len(self._slots), self._max_size, self._limit)
                 bus.emit(bus.on_burst_limit_reached, reached)
         bus.raise_escaped()
 
@@ -642,7 +643,8 @@ class ConnectionPool(Generic[Conn]):
         lease.deadline = inf if lease._timeout is None else started + lease._timeout
         if lease.deadline >= self._last_deadline:
             self._last_deadline = lease.deadline
-            self._arm(lease.deadline)
+            if self._timer is None or lease.deadline < self._due:
+                self._arm(lease.deadline)
         else:
             lease.timer = self._loop.call_later(lease.deadline - monotonic(), self._expire, lease)
 
@@ -677,14 +679,11 @@ class ConnectionPool(Generic[Conn]):
 
     # ------------------------------------------------------------------ growth
 
-    def _limit(self) -> int:
-        return self._max_size if self._burst_limit is None else self._burst_limit
-
     def _may_create(self) -> bool:
         """Whether there are more callers than creations, and room for one more connection."""
         return (
-            len(self._creating) < len(self._waiters)
-            and len(self._slots) < self._limit()
+            len(self._slots) < self._limit
+            and len(self._creating) < len(self._waiters)
             and (self._max_connecting is None or len(self._creating) < self._max_connecting)
             and self._retry_at <= monotonic()
         )
@@ -993,14 +992,14 @@ class ConnectionPool(Generic[Conn]):
                 self._tally.bursts += 1
                 self._look()
                 if bus.on_burst_started:
-                    started = _events.BurstStarted(self, now, total, self._max_size, self._limit())
+                    started = _events.BurstStarted(self, now, total, self._max_size, self._limit)
                     bus.emit(bus.on_burst_started, started)
         elif self._burst_peak:
             peak, self._burst_peak = self._burst_peak, 0
             self._look()
             if bus.on_burst_ended:
                 lasted = now - self._burst_started
-                ended = _events.BurstEnded(self, now, total, self._max_size, self._limit(), lasted, peak)
+                ended = _events.BurstEnded(self, now, total, self._max_size, self._limit, lasted, peak)
                 bus.emit(bus.on_burst_ended, ended)
 
     def _look(self) -> None:
@@ -1016,7 +1015,7 @@ class ConnectionPool(Generic[Conn]):
         _, max_size, burst_limit = _check.sizes(self._min_size, max_size, burst_limit)
         if self._loop is not _UNBOUND and not self._closed:
             self._bind()
-        self._max_size, self._burst_limit = max_size, burst_limit
+        self._max_size, self._burst_limit, self._limit = max_size, burst_limit, burst_limit or max_size
         surplus = []
         while self._idle and len(self._slots) - len(self._closing) > max_size:
             surplus.append(self._idle.popleft())
