@@ -37,8 +37,11 @@ class Client:
         A sample rate of 1/n is how the protocol says that a value stands for n. The public `distribution()` throws
         the dice for it and drops the value; `_report` is what the client itself uses for values sampled before.
         """
-        report = self._statsd._report  # pyright: ignore[reportPrivateUsage]
-        self._safely(lambda: report(name, "d", value, self._tags, 1 / times, sampling=False))
+        self._safely(
+            lambda: self._statsd._report(  # pyright: ignore[reportPrivateUsage]
+                name, "d", value, self._tags, 1 / times, sampling=False
+            )
+        )
 
     def _safely(self, send: Callable[[], object]) -> None:
         try:
