@@ -118,7 +118,8 @@ def from_wheel(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Install
 def user(request: pytest.FixtureRequest, checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Installed:
     """One who installed the wheel, and one who installed a checkout editable, with all that the extras name."""
     if request.param == "wheel":
-        return request.getfixturevalue("from_wheel")
+        installed: Installed = request.getfixturevalue("from_wheel")
+        return installed
     return furnished(tmp_path_factory.mktemp("editable"), "--editable", checkout)
 
 
