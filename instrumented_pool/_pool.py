@@ -786,7 +786,8 @@ class ConnectionPool(Generic[Conn]):
         self._slots.discard(slot)
         self._end_creation(slot, asker)
         self._tally.create_errors += 1
-        self._last_create_error = error
+        if not self._closed:  # else it is only our own cancellation
+            self._last_create_error = error
         self._fail_asker(asker, error, now)
         if self._bus.on_create_failed:
             failed = _events.CreateFailed(self, now, slot.connection_id, now - started, error)
