@@ -5,6 +5,7 @@ import gc
 import subprocess
 import sys
 import textwrap
+import threading
 import weakref
 from collections.abc import Mapping
 
@@ -459,3 +460,31 @@ def test_a_missing_extra_is_named() -> None:
     assert done.stderr.splitlines()[-1] == (
         "ImportError: instrumented_pool_otel needs opentelemetry-api: pip install 'instrumented-pool[otel]'"
     )
+
+
+async def test_a_collecting_thread_and_a_busy_pool_do_not_disturb_each_other(
+    telemetry: Telemetry, wires: Wires, make_pool: Pools, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A periodic reader collects in a thread of its own; here the two take turns as often as they can."""
+    pool = make_pool(strategy=wires, burst_limit=200, observers=[telemetry.observer(spans="off")])
+    over = threading.Event()
+
+    def read_until_over() -> None:
+        while not over.is_set():
+            telemetry.metrics()
+            for _ in range(200):
+                pool.stats()
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        reading = asyncio.create_task(asyncio.to_thread(read_until_over))
+        for number in range(20):
+            make_pool(strategy=wires, name=f"other {number}", observers=[telemetry.observer()])
+            await asyncio.gather(*(borrow(pool) for _ in range(300)))
+        over.set()
+        await reading
+    finally:
+        over.set()
+        sys.setswitchinterval(interval)
+    assert [record for record in caplog.records if record.name.startswith("opentelemetry")] == []
