@@ -2,7 +2,7 @@
 
 from dataclasses import fields
 from logging import DEBUG, ERROR, INFO, WARNING
-from typing import Protocol, TypeAlias, final
+from typing import Any, Protocol, TypeAlias, final
 
 try:
     from structlog import get_logger
@@ -53,8 +53,8 @@ FAIL_LEVELS = {"cancelled": INFO, "pool_closed": WARNING}
 class Logger(Protocol):
     """What is needed of a structlog logger; the filtering ones and `structlog.stdlib.BoundLogger` are such."""
 
-    def log(self, level: int, event: str, /, **values: Value) -> object:
-        """Log `event` at a level of the standard library's `logging`."""
+    def log(self, level: int, event: str, *args: Any, **kw: Any) -> Any:
+        """Log `event` at a level of the standard library's `logging`, with what is in `kw` as its keys and values."""
 
 
 @final

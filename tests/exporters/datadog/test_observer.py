@@ -82,7 +82,7 @@ class Clock:
     def __init__(self) -> None:
         self.loop: Any = asyncio.get_running_loop()
         self.now = self.loop.time()
-        self.loop.time = lambda: self.now
+        self.loop.time = lambda: self.now  # type: ignore[method-assign]
 
     async def advance(self, seconds: float) -> None:
         self.now += seconds
@@ -512,7 +512,7 @@ class BrokenStatsd(DogStatsd):
     def _fail(self, *_: object, **__: object) -> Any:
         raise OSError(f"udp://app:{SECRET}@agent is on fire")
 
-    gauge = increment = event = _report = _fail  # type: ignore[method-assign]
+    gauge = increment = event = _report = _fail
 
 
 async def test_statsd_client_that_raises_is_logged_once_and_never_noticed(
