@@ -61,7 +61,7 @@ clean: ## Remove everything that the other targets made
 
 $(UV): requirements/bootstrap.txt
 	@python=$$(sh tools/find-python "$(PYTHON)") && echo "Fetching uv into .uv" && \
-	"$$python" -m pip install --quiet --disable-pip-version-check --root-user-action=ignore \
+	"$$python" -m pip install -qq --disable-pip-version-check --root-user-action=ignore \
 		--require-hashes --upgrade --target .uv --requirement requirements/bootstrap.txt
 	@touch $(UV)
 
