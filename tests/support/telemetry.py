@@ -1,10 +1,11 @@
 """Pools whose every step a test decides, and OpenTelemetry's real SDK keeping what it is told in memory."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
+import pytest
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import HistogramDataPoint, InMemoryMetricReader, Metric, NumberDataPoint
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
@@ -80,6 +81,11 @@ class Pools:
         """Close what was made."""
         for pool in self._made:
             await pool.close()
+
+
+def hooks_called_by(pool: ConnectionPool[Wire]) -> set[str]:
+    """The hooks that somebody listens to."""
+    return {hook for hook in type(pool._bus).__slots__ if hook.startswith("on_") and getattr(pool._bus, hook)}
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -170,3 +176,23 @@ def span_id(span: ReadableSpan) -> int:
     """The id of `span` itself."""
     assert span.context is not None
     return int(span.context.span_id)
+
+
+@pytest.fixture
+def telemetry() -> Telemetry:
+    """An SDK of the test's own."""
+    return Telemetry()
+
+
+@pytest.fixture
+def wires() -> Wires:
+    """A strategy that the test directs."""
+    return Wires()
+
+
+@pytest.fixture
+async def make_pool() -> AsyncIterator[Pools]:
+    """Makes pools, which are closed after the test."""
+    pools = Pools()
+    yield pools
+    await pools.close()

@@ -21,7 +21,7 @@ def test_the_page_lists_every_metric() -> None:
         for count in COUNTS
     ]
     rows += [f"| `{each.name}` | Histogram | `{each.unit}` |  | {each.description} |" for each in DURATIONS]
-    assert re.findall(r"^\| `.*\|$", PAGE.read_text().partition("## Spans")[0], re.M) == rows
+    assert re.findall(r"^\| `.*\|$", PAGE.read_text().partition("## Spans")[0], re.MULTILINE) == rows
 
 
 def test_the_page_lists_every_span_and_attribute() -> None:
@@ -30,7 +30,7 @@ def test_the_page_lists_every_span_and_attribute() -> None:
     spans = {name for name in names if name.startswith("pool.")}
     own = {name for name in names if name.startswith("instrumented_pool.")}
     page = PAGE.read_text().partition("## Spans")[2]
-    listed = set(re.findall(r"^\| `([^`]+)`", page, re.M))
+    listed = set(re.findall(r"^\| `([^`]+)`", page, re.MULTILINE))
     assert spans <= listed
     assert own | {"error.type"} <= listed
 

@@ -13,13 +13,9 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ParentBased
 from opentelemetry.trace import SpanKind, StatusCode
 
 from instrumented_pool import ConnectionPool, PoolClosedError, PoolQueueFullError, PoolTimeoutError
-from support.telemetry import Pools, Telemetry, Wire, Wires, borrow, parent_id, span_id, until
+from support.telemetry import Pools, Telemetry, Wires, borrow, hooks_called_by, parent_id, span_id, until
 
 SECRET = "hunter2"
-
-
-def hooks_called_by(pool: ConnectionPool[Wire]) -> set[str]:
-    return {hook for hook in type(pool._bus).__slots__ if hook.startswith("on_") and getattr(pool._bus, hook)}
 
 
 @pytest.mark.parametrize("mode", ["some", "ALL", "", None, ["all"]])

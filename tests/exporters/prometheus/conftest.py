@@ -1,22 +1,3 @@
-from collections.abc import AsyncIterator
+from support.telemetry import make_pool, telemetry, wires
 
-import pytest
-
-from support.telemetry import Pools, Telemetry, Wires
-
-
-@pytest.fixture
-def telemetry() -> Telemetry:
-    return Telemetry()
-
-
-@pytest.fixture
-def wires() -> Wires:
-    return Wires()
-
-
-@pytest.fixture
-async def make_pool() -> AsyncIterator[Pools]:
-    pools = Pools()
-    yield pools
-    await pools.close()
+__all__ = ["make_pool", "telemetry", "wires"]

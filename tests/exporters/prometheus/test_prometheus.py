@@ -19,7 +19,7 @@ from instrumented_pool import BOUNDS, ConnectionPool, PoolTimeoutError
 from instrumented_pool.metrics import COUNTS, DURATIONS, Attributes
 from instrumented_pool_otel import OTelObserver
 from instrumented_pool_prometheus import PoolCollector
-from support.telemetry import Pools, Wire, Wires, borrow, until
+from support.telemetry import Pools, Wire, Wires, borrow, hooks_called_by, until
 
 ATTRIBUTES: Attributes = {"server.address": "db.example", "server.port": 5432, "pooled.at-all": True, "weight": 0.5}
 
@@ -158,8 +158,7 @@ async def test_a_scrape_in_the_middle_of_things_shows_the_pools_own_numbers(
 def test_the_pool_calls_nothing_of_it_until_it_closes(collector: PoolCollector, wires: Wires) -> None:
     """It is read, not told."""
     pool = ConnectionPool(strategy=wires, max_size=1, observers=[collector])
-    hooks = {hook for hook in type(pool._bus).__slots__ if hook.startswith("on_") and getattr(pool._bus, hook)}
-    assert hooks == {"on_pool_closed"}
+    assert hooks_called_by(pool) == {"on_pool_closed"}
     assert pool.stats().wait is not None
 
 

@@ -17,4 +17,4 @@ def test_the_page_lists_every_family() -> None:
         f" {', '.join(f'`{label}`' for label in labels.get(family.documentation, []))} | {family.documentation} |"
         for family in PoolCollector().describe()
     ]
-    assert re.findall(r"^\| `.*\|$", PAGE.read_text(), re.M) == rows
+    assert re.findall(r"^\| `.*\|$", PAGE.read_text(), re.MULTILINE) == rows
