@@ -166,6 +166,14 @@ def test_demo_without_its_extra_says_what_to_install(bare: Installed) -> None:
         assert "pip install 'instrumented-pool[demo]'" in done.stderr
 
 
+def test_demo_needs_no_extra_but_its_own(wheel: Path, tmp_path: Path) -> None:
+    """What `pip install 'instrumented-pool[demo]'` brings is enough for the whole story."""
+    user = new_environment(tmp_path)
+    user.install("--constraints", ROOT / "requirements" / "run.txt", f"instrumented-pool[demo] @ {wheel.as_uri()}")
+    done = user.run("-m", "instrumented_pool", "demo", "--fast")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def test_every_package_imports_from_where_it_was_installed(user: Installed) -> None:
     """All five are found at the top level."""
     done = user.run("-c", f"import {', '.join(PACKAGES)}; print(instrumented_pool.__file__)")
