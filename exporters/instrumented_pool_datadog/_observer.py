@@ -5,7 +5,7 @@ from math import isfinite
 from typing import Any, final
 from weakref import WeakKeyDictionary
 
-from instrumented_pool import ConnectionPool, Event, Observer
+from instrumented_pool import ConnectionPool, Event, Observer, PoolClosed
 from instrumented_pool.metrics import POOL_NAME
 from instrumented_pool.roster import PoolRoster
 
@@ -83,6 +83,8 @@ class DatadogObserver(Observer):
         watch = self._watches.get(event.pool)
         if watch is not None:  # it may have been removed by a hook before this one
             getattr(watch, event.name)(event)
+        if isinstance(event, PoolClosed):
+            self._roster.retire(event.pool)
 
 
 def _check_service(service_name: object) -> str:

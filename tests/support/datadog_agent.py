@@ -1,7 +1,9 @@
-"""An agent for Datadog's metrics on a real socket, and a filter that keeps traces in the process."""
+"""An agent for Datadog's metrics on a real socket, a filter that keeps traces in the process, and a clock."""
 
+import asyncio
 import socket
 from dataclasses import dataclass
+from typing import Any
 
 from datadog.dogstatsd.base import DogStatsd
 from ddtrace.trace import Span, TraceFilter
@@ -86,3 +88,22 @@ class KeptTraces(TraceFilter):
     @property
     def names(self) -> list[str]:
         return [span.name for span in self.spans]
+
+
+async def ticks(count: int = 1) -> None:
+    """Let the loop turn."""
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+class Clock:
+    """The running loop's time, which stands still until it is told to go on."""
+
+    def __init__(self) -> None:
+        self.loop: Any = asyncio.get_running_loop()
+        self.now = self.loop.time()
+        self.loop.time = lambda: self.now  # type: ignore[method-assign]
+
+    async def advance(self, seconds: float) -> None:
+        self.now += seconds
+        await ticks(2)

@@ -18,6 +18,7 @@ from datadog.dogstatsd.base import DogStatsd
 
 import instrumented_pool_datadog
 from instrumented_pool_datadog import _observer as ours
+from support.datadog_agent import ticks
 
 GOLDEN = json.loads(Path(__file__).with_name("datadog_golden.json").read_text())
 ANCESTOR: Any = ancestor.ConnectionPool
@@ -125,12 +126,6 @@ class Script:
 
     def mark(self, text: str) -> None:
         self.rows.append(["--", text])
-
-
-async def ticks(count: int = 1) -> None:
-    """Let the loop turn."""
-    for _ in range(count):
-        await asyncio.sleep(0)
 
 
 async def new_then_available(script: Script) -> None:

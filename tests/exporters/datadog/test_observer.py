@@ -15,11 +15,12 @@ import pytest
 from datadog.dogstatsd.base import DogStatsd
 from ddtrace.trace import tracer
 
-from instrumented_pool import ConnectionPool, ConnectionStrategy, PoolTimeoutError
+from instrumented_pool import ConnectionPool, ConnectionStrategy, Distribution, PoolClosedError, PoolTimeoutError
 from instrumented_pool.metrics import COUNTS, DURATIONS
 from instrumented_pool_datadog import DatadogObserver
 from instrumented_pool_datadog import _names as names
-from support.datadog_agent import Agent, KeptTraces
+from instrumented_pool_datadog._watch import _news
+from support.datadog_agent import Agent, Clock, KeptTraces, ticks
 
 SECRET = "hunter2"
 
@@ -51,6 +52,18 @@ class Strategy(ConnectionStrategy[Connection]):
     async def close_connection(self, conn: Connection) -> None: ...
 
 
+class Built(ConnectionStrategy[int]):
+    """Needs no loop to be built."""
+
+    async def create_connection(self) -> int:
+        return 1
+
+    def connection_is_closed(self, conn: int) -> bool:
+        return False
+
+    def close_connection(self, conn: int) -> None: ...
+
+
 class Build(Protocol):
     def __call__(self, observer: DatadogObserver, **options: Any) -> ConnectionPool[Connection]: ...
 
@@ -74,25 +87,6 @@ async def build() -> AsyncIterator[Build]:
 def observer(agent: Agent) -> DatadogObserver:
     """Of a service `orders`, and never due to report of its own accord."""
     return DatadogObserver("orders", extra_tags=["env:t"], report_every=3600, statsd=agent.client)
-
-
-class Clock:
-    """The running loop's time, which stands still until it is told to go on."""
-
-    def __init__(self) -> None:
-        self.loop: Any = asyncio.get_running_loop()
-        self.now = self.loop.time()
-        self.loop.time = lambda: self.now  # type: ignore[method-assign]
-
-    async def advance(self, seconds: float) -> None:
-        self.now += seconds
-        await ticks(2)
-
-
-async def ticks(count: int = 1) -> None:
-    """Let the loop turn."""
-    for _ in range(count):
-        await asyncio.sleep(0)
 
 
 async def use(pool: ConnectionPool[Connection], times: int = 1) -> None:
@@ -222,6 +216,12 @@ async def test_distributions_say_how_many_each_value_stands_for(
     assert len(sent) <= 3 * 16
 
 
+def test_value_of_a_bucket_is_its_middle() -> None:
+    """What is longer than the last bound is given as that bound: no more is known of it."""
+    before, after = Distribution((1.0, 3.0), (5, 1, 0), 7.0), Distribution((1.0, 3.0), (5, 3, 4), 60.0)
+    assert list(_news(before, after)) == [(2.0, 2), (3.0, 4)]
+
+
 async def test_idle_acquire_sends_nothing(
     agent: Agent, observer: DatadogObserver, build: Build, traces: KeptTraces
 ) -> None:
@@ -247,15 +247,27 @@ async def test_pools_of_one_name_are_told_apart(
     assert "'orders-db#2'" in caplog.text
 
 
+async def test_next_pool_takes_the_name_of_a_closed_one(agent: Agent, observer: DatadogObserver, build: Build) -> None:
+    """A pool that is built anew goes on with the series of the old one."""
+    await build(observer).close()
+    agent.lines()
+    build(observer)
+    await ticks()
+    assert {tag for metric in agent.metrics() for tag in metric.tags if tag.startswith("pool:")} == {"pool:orders-db"}
+
+
 async def test_close_is_reported_to_the_end(agent: Agent, observer: DatadogObserver, build: Build) -> None:
-    """The last report follows the last connection, and the callers that were turned away."""
-    pool = build(observer)
+    """The last report follows the last connection, and the last caller that was turned away."""
+    pool = build(observer, strategy=Built())
     async with pool.get_connection():
         waiter = asyncio.create_task(use(pool))
         await ticks()
         closing = asyncio.create_task(pool.close())
-        await ticks(3)
+        await ticks()
+    assert pool.stats().total == 0
+    assert not waiter.done()
     await asyncio.wait([waiter, closing])
+    assert isinstance(waiter.exception(), PoolClosedError)
     values = latest(agent)
     assert values == values | {
         "orders.pool.total_connections": 0,
@@ -263,7 +275,6 @@ async def test_close_is_reported_to_the_end(agent: Agent, observer: DatadogObser
         "instrumented_pool.acquires outcome:pool_closed": 1,
         "instrumented_pool.closes reason:pool_closed": 1,
     }
-    waiter.exception()
 
 
 # ---------------------------------------------------------------------- events
@@ -400,7 +411,9 @@ async def test_disabled_tracer_is_not_called(
     """Asked once whether it is enabled, which costs a thousandth of a span."""
     monkeypatch.setattr(tracer, "enabled", False)
     monkeypatch.setattr(tracer, "trace", None)
-    await use(build(DatadogObserver("orders", statsd=agent.client)))
+    pool = build(DatadogObserver("orders", statsd=agent.client))
+    await use(pool)
+    assert pool.stats().observer_errors == 0
     assert traces.spans == []
 
 
@@ -452,18 +465,6 @@ def test_pool_built_without_a_loop_reports_from_its_first_use(agent: Agent) -> N
         await pool.close()
 
     asyncio.run(main())
-
-
-class Built(ConnectionStrategy[int]):
-    """Needs no loop to be built."""
-
-    async def create_connection(self) -> int:
-        return 1
-
-    def connection_is_closed(self, conn: int) -> bool:
-        return False
-
-    def close_connection(self, conn: int) -> None: ...
 
 
 async def test_timer_does_not_keep_an_abandoned_pool_alive(agent: Agent) -> None:
