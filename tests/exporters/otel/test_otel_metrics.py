@@ -8,6 +8,8 @@ import textwrap
 import threading
 import weakref
 from collections.abc import Mapping
+from itertools import count
+from typing import get_args
 
 import pytest
 from opentelemetry.metrics import Meter
@@ -15,7 +17,7 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import HistogramDataPoint, InMemoryMetricReader, Metric
 from opentelemetry.semconv._incubating.metrics import db_metrics
 
-from instrumented_pool import BOUNDS, ConnectionPool, PoolStats, PoolTimeoutError
+from instrumented_pool import BOUNDS, CloseReason, ConnectionPool, FailReason, PoolStats, PoolTimeoutError, Source
 from instrumented_pool.metrics import COUNTS, DURATIONS, Attributes
 from instrumented_pool_otel import OTelObserver
 from instrumented_pool_otel._instruments import _by_provider, instruments_of
@@ -105,6 +107,7 @@ def expected(stats: PoolStats, name: str) -> Mapping[frozenset[tuple[str, object
         "instrumented_pool.close_errors": stats.close_errors,
         "instrumented_pool.leaks_suspected": stats.leaks_suspected,
         "instrumented_pool.observer_errors": stats.observer_errors,
+        "instrumented_pool.oldest_hold": stats.oldest_hold,
     }
     ours = "instrumented_pool."
     many: Mapping[str, list[tuple[Mapping[str, object], float]]] = {
@@ -131,15 +134,47 @@ def expected(stats: PoolStats, name: str) -> Mapping[frozenset[tuple[str, object
     return {frozenset({POOL: stats.name, **labels}.items()): value for labels, value in points}
 
 
+def test_every_metric_reads_the_number_that_it_names() -> None:
+    """Each from a number that no other has."""
+    unique = count(1)
+    stats = PoolStats(
+        name="db",
+        acquired={source: next(unique) for source in get_args(Source)},
+        failed={reason: next(unique) for reason in get_args(FailReason)},
+        closed={reason: next(unique) for reason in get_args(CloseReason)},
+        min_size=next(unique),
+        max_size=next(unique),
+        burst_limit=next(unique),
+        creating=next(unique),
+        idle=next(unique),
+        in_use=next(unique),
+        closing=next(unique),
+        waiting=next(unique),
+        acquires=next(unique),
+        created=next(unique),
+        create_errors=next(unique),
+        close_errors=next(unique),
+        bursts=next(unique),
+        leaks_suspected=next(unique),
+        observer_errors=next(unique),
+        oldest_hold=next(unique),
+    )
+    for metric in COUNTS:
+        points = {
+            frozenset({(POOL, "db"), *zip(metric.labels, filter(None, values), strict=False)}): value
+            for values, value in metric.read(stats)
+        }
+        assert points == expected(stats, metric.name), metric.name
+
+
 async def test_counts_are_the_pools_own_at_every_moment(telemetry: Telemetry, wires: Wires, make_pool: Pools) -> None:
     """Before the first use, while connecting, in a burst, with callers queued, after time-outs and errors, and idle."""
     pool = make_pool(strategy=wires, max_size=1, burst_limit=2, name="db", observers=[telemetry.observer()])
 
     def compare() -> None:
         metrics, stats = telemetry.metrics(), pool.stats()
-        for count in COUNTS:
-            if count.name != "instrumented_pool.oldest_hold":
-                assert numbers_of(metrics[count.name]) == expected(stats, count.name), count.name
+        for name in {metric.name for metric in COUNTS} - {"instrumented_pool.oldest_hold"}:  # which time changes
+            assert numbers_of(metrics[name]) == expected(stats, name), name
 
     compare()
     wires.gate.clear()
