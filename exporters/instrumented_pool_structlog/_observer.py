@@ -86,10 +86,12 @@ class StructlogObserver(Observer):
 
 
 def _loggable(value: object) -> Value:
-    """Return numbers and text as they are, and of everything else a text that gives nothing away."""
+    """Return text and numbers, seconds to the microsecond, and of all else a text that gives nothing away."""
     match value:
-        case None | str() | int() | float():
+        case None | str() | int():
             return value
+        case float():
+            return round(value, 6)
         case BaseException():
             return describe_error(value)
         case Holder():

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import weakref
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any, Protocol
 
 import pytest
@@ -589,3 +590,13 @@ def test_missing_library_names_the_extra(missing: str) -> None:
     code = f"import sys; sys.modules[{missing!r}] = None; import instrumented_pool_datadog"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert "pip install 'instrumented-pool[datadog]'" in run.stderr.splitlines()[-1]
+
+
+def test_every_name_is_in_the_documentation() -> None:
+    """The page is checked against the tables, as dashboards are."""
+    page = Path(__file__).parents[3].joinpath("docs", "exporters", "datadog.md").read_text()
+    spans = (names.ACQUIRE_SPAN, names.CREATE_SPAN, names.WAIT_SPAN)
+    tags = (names.POOL_TAG, names.SOURCE_TAG, names.REASON_TAG)
+    fixed = [metric.name for metric in (*COUNTS, *DURATIONS)]
+    for name in (*names.GAUGES, names.GETTING_CONNECTION, *spans, *tags, *fixed):
+        assert name in page
