@@ -363,7 +363,8 @@ class ConnectionPool(Generic[Conn]):
             PoolLoopError: the pool belongs to another event loop.
         """
         timeout = _check.seconds("timeout", timeout)
-        self._bind()
+        if self._loop is not _UNBOUND:
+            self._bind()
         if not self._closed:
             self._stop()
         if self._slots:
@@ -496,7 +497,7 @@ class ConnectionPool(Generic[Conn]):
             raise PoolLoopError(f"pool {self._name!r} is used from outside any event loop") from None
         if self._loop is _UNBOUND:
             self._loop, self._thread = loop, get_ident()
-            if self._bus.on_pool_opened:
+            if self._bus.on_pool_opened and not self._closed:
                 self._bus.emit(self._bus.on_pool_opened, _events.PoolOpened(self, monotonic()))
             self._grow()
             self._bus.raise_escaped()
@@ -611,6 +612,7 @@ class ConnectionPool(Generic[Conn]):
         if self._closed:
             raise self._closed_error()
         lease.future = self._loop.create_future()
+        lease.context = copy_context()
         self._waiters[lease] = None
         creating = self._may_create()
         if not creating and self._max_waiting is not None and self._excess() > self._max_waiting:
@@ -622,14 +624,11 @@ class ConnectionPool(Generic[Conn]):
         if bus.on_acquire_queued:
             queued = _events.AcquireQueued(self, started, lease.acquire_id, len(self._waiters), creating)
             bus.emit(bus.on_acquire_queued, queued)
-        lease.context = copy_context()  # only now: a hook may have made a span current
+            lease.context = copy_context()  # again: a hook may have made a span current
         if creating:
             self._grow()
-        if self._burst_peak and not self._burst_limit_told and self._excess() > 0 and len(self._slots) >= self._limit:
-            self._burst_limit_told = True
-            if bus.on_burst_limit_reached:
-                reached = _events.BurstLimitReached(self, monotonic(), len(self._slots), self._max_size, self._limit)
-                bus.emit(bus.on_burst_limit_reached, reached)
+        else:
+            self._note_limit()
         bus.raise_escaped()
 
     def _excess(self) -> int:
@@ -709,6 +708,7 @@ class ConnectionPool(Generic[Conn]):
                 self._start_creating(None, copy_context())
         finally:
             self._growing = False
+        self._note_limit()
 
     def _next_asker(self) -> _Lease[Conn] | None:
         """The first caller for whom no connection is being made; at most as many as are being made stand before it."""
@@ -1002,6 +1002,15 @@ class ConnectionPool(Generic[Conn]):
                 lasted = now - self._burst_started
                 ended = _events.BurstEnded(self, now, total, self._max_size, self._limit, lasted, peak)
                 bus.emit(bus.on_burst_ended, ended)
+
+    def _note_limit(self) -> None:
+        """Tell, once a burst, that it has met the hard limit while callers queue."""
+        if self._burst_peak and not self._burst_limit_told and len(self._slots) >= self._limit and self._excess() > 0:
+            self._burst_limit_told = True
+            bus = self._bus
+            if bus.on_burst_limit_reached:
+                reached = _events.BurstLimitReached(self, monotonic(), len(self._slots), self._max_size, self._limit)
+                bus.emit(bus.on_burst_limit_reached, reached)
 
     def _look(self) -> None:
         """Note what the idle path has to do beyond the plain. Called wherever one of these changes."""
