@@ -406,6 +406,42 @@ async def test_creation_may_outlive_its_caller(observer: DatadogObserver, build:
     assert create.error == 0
 
 
+@pytest.mark.parametrize("per_acquire", [False, True])
+@pytest.mark.parametrize("held", [False, True])
+async def test_caller_cancelled_at_any_step_leaves_no_span_open_and_none_current(
+    agent: Agent, build: Build, traces: KeptTraces, held: bool, per_acquire: bool
+) -> None:
+    """Before it runs, while it waits, as its connection arrives, in its body: what began has ended, once."""
+    observer = DatadogObserver("orders", statsd=agent.client, per_acquire=per_acquire)
+    pool = build(observer)
+    after: list[object] = []
+
+    async def request() -> None:
+        with tracer.trace("request") as span:
+            try:
+                async with pool.get_connection():
+                    await ticks(2)
+            finally:
+                after.append(tracer.current_span() is span)
+
+    for steps in range(8):
+        pool.clear()
+        holder = pool.get_connection() if held else None
+        if holder:
+            await holder.__aenter__()
+        caller = asyncio.create_task(request())
+        await ticks(steps)
+        if holder:
+            await holder.__aexit__(None, None, None)
+        caller.cancel()
+        await asyncio.wait([caller])
+        await ticks(4)
+        assert not observer._watches[pool]._spans._open
+    assert len(after) == 7  # the first was cancelled before it ran
+    assert all(after)
+    assert traces.names.count("request") == 7
+
+
 async def test_disabled_tracer_is_not_called(
     agent: Agent, build: Build, traces: KeptTraces, monkeypatch: pytest.MonkeyPatch
 ) -> None:
