@@ -1,0 +1,58 @@
+"""The tests of the core run on virtual time: what takes hours passes at once, and always in the same order."""
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from typing import Any
+
+import pytest
+from support.fakes import FakeStrategy, MakePool, Pool
+from support.recorder import Recorder
+from support.virtual import CLOCK, START, VirtualLoop
+from support.whole import assert_gone, assert_whole
+
+from instrumented_pool import ConnectionPool, Observer, _bus, _pool
+
+
+def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> Mapping[str, Callable[[], VirtualLoop]]:
+    """Run every `async def` test of this directory on a loop of virtual time."""
+    return {"virtual": VirtualLoop}
+
+
+@pytest.fixture(autouse=True)
+def clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the pool see the time of the virtual loop."""
+    CLOCK.seconds = START
+    monkeypatch.setattr(_pool, "monotonic", CLOCK.now)
+    monkeypatch.setattr(_bus, "monotonic", CLOCK.now)
+
+
+@pytest.fixture
+def strategy() -> FakeStrategy:
+    """The strategy of `make_pool`'s pools."""
+    return FakeStrategy()
+
+
+@pytest.fixture
+def recorder() -> Recorder:
+    """For `observers=[recorder]`."""
+    return Recorder()
+
+
+@pytest.fixture
+async def make_pool(strategy: FakeStrategy) -> AsyncIterator[MakePool]:
+    """Builds pools of `strategy`; each is closed after the test, and must then have left nothing behind."""
+    pools: list[Pool] = []
+
+    def make(*, observers: tuple[Observer, ...] | list[Observer] = (), **options: Any) -> Pool:
+        options = {"strategy": strategy, "max_size": 1, **options}
+        pools.append(ConnectionPool(observers=observers, **options))
+        return pools[-1]
+
+    yield make
+    for pool in pools:
+        if not pool._closed:
+            assert_whole(pool)
+        strategy.gate.set()
+        await pool.close(timeout=60)
+    if len(pools) == 1 and pools[0]._strategy is strategy:
+        recorders = [known for known in pools[0]._bus.observers if isinstance(known, Recorder)]
+        assert_gone(pools[0], strategy, recorders[0] if recorders else None)

@@ -1,0 +1,107 @@
+"""An event loop whose time is a number, so that hours pass in no time and always in the same way."""
+
+import asyncio
+import selectors
+from collections import deque
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+START = 1000.0
+_STUCK = 10.0  # real seconds in which another thread may still wake a loop that has nothing to do
+
+
+class Clock:
+    """The time of every virtual loop, in seconds; `now` is what the pool sees as `monotonic()`."""
+
+    def __init__(self) -> None:
+        self.seconds = START
+
+    def now(self) -> float:
+        return self.seconds
+
+
+CLOCK = Clock()
+
+
+class _Selector(selectors.DefaultSelector):
+    """Instead of waiting until the next timer, moves the clock there."""
+
+    loop: "VirtualLoop"
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        if timeout is None:
+            found = super().select(_STUCK)
+            if not found:
+                raise RuntimeError("deadlock: no task of this loop will ever run again")
+            return found
+        found = super().select(0)
+        if not found and timeout > 0:
+            self.loop.skip_to_next_timer()
+        return found
+
+
+class _Ready(deque[asyncio.Handle]):
+    """The loop's queue of callbacks, in which something can be looked at between any two of them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.between: Callable[[], None] | None = None
+
+    def popleft(self) -> asyncio.Handle:
+        if self.between is not None:
+            self.between()
+        return super().popleft()
+
+
+class VirtualLoop(asyncio.SelectorEventLoop):
+    """A loop on virtual time. `between` is called before each callback: every step of every task can be looked at."""
+
+    _ready: _Ready
+    _scheduled: list[asyncio.TimerHandle]
+
+    def __init__(self) -> None:
+        selector = _Selector()
+        super().__init__(selector)
+        selector.loop = self
+        self._ready = _Ready()
+        self.complaints: list[str] = []  # what asyncio would have logged
+
+    def time(self) -> float:
+        return CLOCK.now()
+
+    def skip_to_next_timer(self) -> None:
+        CLOCK.seconds = max(CLOCK.seconds, self._scheduled[0].when())
+
+    @property
+    def between(self) -> Callable[[], None] | None:
+        return self._ready.between
+
+    @between.setter
+    def between(self, look: Callable[[], None] | None) -> None:
+        self._ready.between = look
+
+    def complain(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        self.complaints.append(f"{context['message']}: {context.get('exception')!r}")
+
+
+async def steps(count: int = 10) -> None:
+    """Let every other task run `count` steps."""
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+def drive(loop: VirtualLoop, main: Coroutine[Any, Any, T]) -> tuple[T, list[BaseException]]:
+    """Run `main` to its end however often something escapes from the loop; its result, and what escaped.
+
+    What is no `Exception`, like KeyboardInterrupt, leaves `run_until_complete` wherever it was raised.
+    """
+    task = loop.create_task(main)
+    escaped: list[BaseException] = []
+    while not task.done():
+        try:
+            loop.run_until_complete(task)
+        except (KeyboardInterrupt, SystemExit) as error:
+            escaped.append(error)
+    return task.result(), escaped
