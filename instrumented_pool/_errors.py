@@ -10,6 +10,8 @@ if TYPE_CHECKING:
 class PoolError(Exception):
     """Base of everything the pool raises of its own accord."""
 
+    __module__ = "instrumented_pool"
+
 
 class PoolTimeoutError(PoolError, TimeoutError):
     """No connection came free in time, or not all came back before the deadline of `close()`.
@@ -19,6 +21,8 @@ class PoolTimeoutError(PoolError, TimeoutError):
         holders: who held the connections at that moment, the longest hold first.
         last_create_error: what the last failed `create_connection` raised, or None if the last one succeeded.
     """
+
+    __module__ = "instrumented_pool"
 
     def __init__(
         self,
@@ -37,10 +41,16 @@ class PoolTimeoutError(PoolError, TimeoutError):
 class PoolClosedError(PoolError):
     """The pool was closed before this caller had its connection."""
 
+    __module__ = "instrumented_pool"
+
 
 class PoolQueueFullError(PoolError):
     """`max_waiting` callers were queued already."""
 
+    __module__ = "instrumented_pool"
+
 
 class PoolLoopError(PoolError):
     """The pool was used from another event loop than the one it is bound to."""
+
+    __module__ = "instrumented_pool"

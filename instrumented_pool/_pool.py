@@ -257,6 +257,7 @@ class ConnectionPool(Generic[Conn]):
 
         self._acquires = self._connections = 0
         self._not_at_hand = 0  # acquires that went through _acquire
+        self._most_from_idle = 0
         self._last_create_error: BaseException | None = None
         self._tally = Tally()
         self._distributions: Distributions | None = None
@@ -423,11 +424,11 @@ class ConnectionPool(Generic[Conn]):
             burst_limit=self._burst_limit,
             creating=len(self._creating),
             idle=len(self._idle),
-            in_use=len(self._slots) - len(self._creating) - len(self._idle) - len(self._closing),
+            in_use=max(0, self._in_use()),  # another thread may look while a slot is changing hands
             closing=len(self._closing),
             waiting=len(self._waiters),
             acquires=self._acquires,
-            acquired={**tally.acquired, "idle": self._acquires - self._not_at_hand + tally.acquired["idle"]},
+            acquired={**tally.acquired, "idle": self._from_idle()},
             failed=dict(tally.failed),
             created=tally.created,
             create_errors=tally.create_errors,
@@ -441,6 +442,15 @@ class ConnectionPool(Generic[Conn]):
             use=None if kept is None else kept.use.snapshot(),
             create=None if kept is None else kept.create.snapshot(),
         )
+
+    def _in_use(self) -> int:
+        return len(self._slots) - len(self._creating) - len(self._idle) - len(self._closing)
+
+    def _from_idle(self) -> int:
+        """How many acquires found a connection idle; what another thread reads amid an acquire must not fall later."""
+        seen = self._acquires - self._not_at_hand + self._tally.acquired["idle"]
+        self._most_from_idle = max(self._most_from_idle, seen)
+        return self._most_from_idle
 
     def keep_distributions(self) -> None:
         """From now on keep the distributions of wait, use and create seconds, which `stats()` then carries."""
@@ -475,11 +485,10 @@ class ConnectionPool(Generic[Conn]):
         self._look()
 
     def __repr__(self) -> str:
-        in_use = len(self._slots) - len(self._creating) - len(self._idle) - len(self._closing)
         burst = "" if self._burst_limit is None else f" burst={self._burst_limit}"
         closed = " closed" if self._closed else ""
         return (
-            f"<ConnectionPool {self._name!r} idle={len(self._idle)} in_use={in_use} waiting={len(self._waiters)}"
+            f"<ConnectionPool {self._name!r} idle={len(self._idle)} in_use={self._in_use()} waiting={len(self._waiters)}"
             f" max={self._max_size}{burst}{closed}>"
         )
 
