@@ -366,8 +366,7 @@ class ConnectionPool(Generic[Conn]):
         timeout = _check.seconds("timeout", timeout)
         if self._loop is not _UNBOUND:
             self._bind()
-        if not self._closed:
-            self._stop()
+        self._stop()
         if self._slots:
             if self._empty is None:
                 self._empty = asyncio.Event()
@@ -380,15 +379,17 @@ class ConnectionPool(Generic[Conn]):
     async def __aenter__(self) -> "ConnectionPool[Conn]":
         try:
             await self.open()
-        except BaseException:
-            if not self._closed:
-                await self.close()
+        except BaseException as error:
+            await self.__aexit__(type(error), error, error.__traceback__)
             raise
         return self
 
     async def __aexit__(
         self, exc_type: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        if isinstance(error, GeneratorExit):  # thrown away in the middle: nothing can be awaited any more
+            self._stop()
+            return
         try:
             await self.close()
         except PoolTimeoutError as late:
@@ -485,10 +486,11 @@ class ConnectionPool(Generic[Conn]):
         self._look()
 
     def __repr__(self) -> str:
+        idle, in_use, waiting = len(self._idle), self._in_use(), len(self._waiters)
         burst = "" if self._burst_limit is None else f" burst={self._burst_limit}"
         closed = " closed" if self._closed else ""
         return (
-            f"<ConnectionPool {self._name!r} idle={len(self._idle)} in_use={self._in_use()} waiting={len(self._waiters)}"
+            f"<ConnectionPool {self._name!r} idle={idle} in_use={in_use} waiting={waiting}"
             f" max={self._max_size}{burst}{closed}>"
         )
 
@@ -1062,6 +1064,9 @@ class ConnectionPool(Generic[Conn]):
         return idle
 
     def _stop(self) -> None:
+        """Do of `close()` what needs no waiting."""
+        if self._closed:
+            return
         self._closed = True
         if self._timer is not None:
             self._timer.cancel()
