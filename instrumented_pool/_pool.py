@@ -636,7 +636,7 @@ class ConnectionPool(Generic[Conn]):
             queued = _events.AcquireQueued(self, started, lease.acquire_id, len(self._waiters), creating)
             bus.emit(bus.on_acquire_queued, queued)
             lease.context = copy_context()  # again: a hook may have made a span current
-        if creating:
+        if creating or self._dead_arrivals:
             self._grow()
         else:
             self._note_limit()
@@ -719,6 +719,16 @@ class ConnectionPool(Generic[Conn]):
                 self._start_creating(None, copy_context())
         finally:
             self._growing = False
+        if self._dead_arrivals or self._refill_errors:
+            self._arm_retry()
+
+    def _arm_retry(self) -> None:
+        """After a failure, see that what is still missing is tried again even if nothing else happens."""
+        now, refill_at = monotonic(), max(self._retry_at, self._refill_at)
+        if self._waiters and self._retry_at > now:
+            self._arm(self._retry_at)
+        if len(self._slots) < self._min_size and not self._closed and refill_at > now:
+            self._arm(refill_at)
         self._note_limit()
 
     def _next_asker(self) -> _Lease[Conn] | None:
@@ -777,7 +787,8 @@ class ConnectionPool(Generic[Conn]):
         if reason == "stale":
             self._back_off(now)
         else:
-            self._dead_arrivals = 0
+            self._dead_arrivals = self._refill_errors = 0
+            self._retry_at = self._refill_at = -inf
         if reason is not None:
             self._close(slot, reason)
         self._schedule(now)
@@ -787,7 +798,7 @@ class ConnectionPool(Generic[Conn]):
     def _back_off(self, now: float) -> None:
         """A connection arrived dead: the next is not made at once, and each time later."""
         self._last_create_error = PoolError(f"pool {self._name!r}: the connection was closed when it arrived")
-        self._retry_at = now + min(_BACKOFF_MAX, _BACKOFF * 2**self._dead_arrivals)
+        self._retry_at = now + _pause(self._dead_arrivals)
         self._dead_arrivals += 1
 
     def _create_failed(
@@ -808,9 +819,8 @@ class ConnectionPool(Generic[Conn]):
 
     def _fail_asker(self, asker: _Lease[Conn] | None, error: BaseException, now: float) -> None:
         if asker is None:
-            self._refill_at = now + min(_BACKOFF_MAX, _BACKOFF * 2**self._refill_errors)
+            self._refill_at = now + _pause(self._refill_errors)
             self._refill_errors += 1
-            self._schedule(now)
         elif asker in self._waiters:
             if isinstance(error, asyncio.CancelledError):  # of the creation: this caller was not cancelled
                 cancelled = PoolError(f"pool {self._name!r}: create_connection was cancelled")
@@ -822,8 +832,6 @@ class ConnectionPool(Generic[Conn]):
         del self._creating[slot]
         if asker is not None:
             asker.creation = None
-        else:
-            self._refill_errors = 0
 
     def _creation_ended(self, slot: _Slot[Conn], asker: _Lease[Conn] | None, task: _Task) -> None:
         """Free the slot of a task that was cancelled before it began, so that nothing of `_create` ran."""
@@ -1154,10 +1162,6 @@ class ConnectionPool(Generic[Conn]):
             if lease.timer is None:
                 self._arm(lease.deadline)
                 break
-        if self._waiters and self._retry_at > now:
-            self._arm(self._retry_at)
-        if len(self._slots) < self._min_size:
-            self._arm(max(self._retry_at, self._refill_at))
         if self._ages or self._leak_after is not None:
             for slot in self._slots:
                 if slot not in self._closing and slot not in self._creating:
@@ -1204,6 +1208,11 @@ def _tick(reference: "weakref.ref[ConnectionPool[Any]]") -> None:
 def _holder(lease: _Lease[Any], slot: _Slot[Any], now: float) -> Holder:
     name = lease.task.get_name() if lease.task is not None else "no task"
     return Holder(lease.acquire_id, slot.connection_id, name, now - lease.since, where_is(lease.task))
+
+
+def _pause(failures: int) -> float:
+    """Seconds until the next attempt; the power is bounded, for after a long outage it would fit no float."""
+    return min(_BACKOFF_MAX, _BACKOFF * 2 ** min(failures, 10))
 
 
 def _reason_of(error: BaseException) -> FailReason:
