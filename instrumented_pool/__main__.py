@@ -2,6 +2,7 @@
 
 import argparse
 import codecs
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -49,7 +50,7 @@ def _make_printable() -> None:
     """Where the output cannot take our signs, write something plainer instead of failing."""
     codecs.register_error("instrumented_pool_plainer", _plainer)
     for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
+        if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="instrumented_pool_plainer")
 
 

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from .. import Distribution, PoolStats
+from .. import BOUNDS, Distribution, PoolStats
 from .. import _events as events
 from .._events import Observer
 from ..redaction import describe_error
@@ -14,18 +14,20 @@ from ._stage import Claim
 from ._story import Act
 
 WINDOW = 2.0  # seconds that percentiles look back
-_TOGETHER = 1.5  # seconds within which events of one kind share a line
+_TOGETHER, _NEARBY = 1.5, 6  # seconds and lines within which events of one kind share a line
 
 
-@dataclass
+@dataclass(eq=False)
 class Line:
     """One line of the stream.
 
     Attributes:
         at: seconds since the beginning, of the last event in it.
+        kind: events of one kind may share a line.
         text: what happened, of the last of them.
         style: one of `good`, `bad`, `notable`, `told` and `plain`.
         count: how many events of this kind it stands for.
+        taken: whether somebody printed it, so that it cannot change any more.
     """
 
     at: float
@@ -33,6 +35,7 @@ class Line:
     text: str
     style: str
     count: int = 1
+    taken: bool = False
 
 
 class Feed(Observer):
@@ -56,10 +59,10 @@ class Feed(Observer):
         self._add("burst", f"burst: {event.total} connections, above max_size={event.max_size}", "notable")
 
     def on_burst_limit_reached(self, event: events.BurstLimitReached) -> None:
-        self._add("limit", f"burst_limit={event.burst_limit} reached: from here on callers wait", "bad")
+        self._add("limit", f"burst_limit={event.burst_limit} reached: from here on callers wait", "notable")
 
     def on_burst_ended(self, event: events.BurstEnded) -> None:
-        self._add("burst", f"burst over after {event.duration:.1f} s, peak {event.peak}", "good")
+        self._add("burst over", f"burst over after {event.duration:.1f} s, peak {event.peak}", "good")
 
     def on_closed(self, event: events.Closed) -> None:
         style = "plain" if event.reason in ("shrink", "pool_closed") else "bad"
@@ -78,13 +81,20 @@ class Feed(Observer):
     def on_observer_failed(self, event: events.ObserverFailed) -> None:
         self._add("observer", f"observer failed in {event.hook}: {describe_error(event.error)}", "bad")
 
+    def fresh(self) -> list[Line]:
+        """The lines since the last call; what comes later gets lines of its own."""
+        fresh = [line for line in self.lines if not line.taken]
+        for line in fresh:
+            line.taken = True
+        return fresh
+
     def _add(self, kind: str, text: str, style: str) -> None:
-        at = time.monotonic() - self.began
-        for line in list(self.lines)[-3:]:
-            if line.kind == kind and at - line.at < _TOGETHER and style == line.style:
-                line.at, line.text, line.count = at, text, line.count + 1
-                return
-        self.lines.append(Line(at, kind, text, style))
+        added = Line(time.monotonic() - self.began, kind, text, style)
+        for line in list(self.lines)[-_NEARBY:]:
+            if line.kind == kind and not line.taken and added.at - line.at < _TOGETHER:
+                self.lines.remove(line)
+                added.count += line.count
+        self.lines.append(added)
 
 
 @dataclass(frozen=True)
@@ -121,7 +131,8 @@ class Samples:
         (before, then), (at, now) = self._kept[max(-len(self._kept), -11)], self._kept[-1]
         self.in_use.append(now.in_use)
         self.waiting.append(now.waiting)
-        self.wait_p95.append(_since(now.wait, then.wait).p95)
+        p95 = _since(now.wait, then.wait).p95
+        self.wait_p95.append(0.0 if math.isnan(p95) else p95)
         self.served.append((sum(now.acquired.values()) - sum(then.acquired.values())) / max(at - before, 0.1))
 
     def wait(self) -> Quantiles:
@@ -185,6 +196,8 @@ def ms(seconds: float) -> str:
     """A duration for people, in milliseconds; a dash for none."""
     if math.isnan(seconds):
         return "–"
+    if seconds <= BOUNDS[0]:  # a quantile within the first bucket is anywhere in it
+        return f"< {BOUNDS[0] * 1000} ms"
     value = seconds * 1000
     return f"{value:.1f} ms" if value < 10 else f"{value:,.0f} ms"
 

@@ -13,7 +13,7 @@ class PlainView:
 
     def __init__(self, programme: Programme, write: Callable[[str], None]) -> None:
         self._programme, self._write = programme, write
-        self._told: set[int] = set()
+        write(programme.heading)
 
     def begin(self, act: Act) -> None:
         number = self._programme.acts.index(act) + 1
@@ -25,20 +25,19 @@ class PlainView:
             self._write(f"  {'✓' if claim.holds else '✗'} {claim.text}")
 
     def tick(self) -> None:
-        for line in self._programme.feed.lines:
-            if id(line) not in self._told:
-                self._told.add(id(line))
-                self._write(f"  {line.at:5.1f} s  {text_of(line)}")
-        stats, wait = self._programme.samples.now, self._programme.samples.wait()
+        for line in self._programme.feed.fresh():
+            self._write(f"  {line.at:5.1f} s  {times(line)} {line.text}")
+        stats = self._programme.samples.now
         self._write(
-            f"  {self._programme.seconds:5.1f} s  in use {stats.in_use:2}  idle {stats.idle:2}  "
-            f"connecting {stats.creating:2}  closing {stats.closing:2}  waiting {stats.waiting:2}  wait p95 {ms(wait.p95)}"
+            f"  {self._programme.seconds:5.1f} s       in use {stats.in_use:2}  idle {stats.idle:2}  "
+            f"connecting {stats.creating:2}  closing {stats.closing:2}  waiting {stats.waiting:2}  "
+            f"wait p95 {ms(self._programme.samples.wait().p95)}"
         )
 
     def close(self) -> None:
         """Nothing to restore."""
 
 
-def text_of(line: Line) -> str:
-    """The line's text, and how often."""
-    return f"{line.text}  ×{line.count}" if line.count > 1 else line.text
+def times(line: Line) -> str:
+    """How often it happened, in a column of its own."""
+    return f"{f'×{line.count}' if line.count > 1 else '':>4}"

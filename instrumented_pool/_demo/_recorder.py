@@ -10,7 +10,7 @@ from .._events import Event, Observer
 E = TypeVar("E", bound=Event)
 
 # What each event ends and what it begins, by kind and id: guarantee G1 as a table.
-_ENDS = {
+_ENDS: dict[type[Event], tuple[str, str]] = {
     events.Acquired: ("acquire", "acquire_id"),
     events.AcquireFailed: ("acquire", "acquire_id"),
     events.Released: ("hold", "acquire_id"),
@@ -18,7 +18,7 @@ _ENDS = {
     events.CreateFailed: ("creation", "connection_id"),
     events.Closed: ("connection", "connection_id"),
 }
-_BEGINS = {
+_BEGINS: dict[type[Event], tuple[str, str]] = {
     events.AcquireStarted: ("acquire", "acquire_id"),
     events.Acquired: ("hold", "acquire_id"),
     events.CreateStarted: ("creation", "connection_id"),

@@ -35,7 +35,7 @@ from ._view import LiveView
 from ._waterfall import misplaced, slowest_acquire
 
 FAST = 0.17  # of the usual pace
-_SIGNALS = {signal.SIGINT: 130, signal.SIGTERM: 143}
+_SIGNALS = {signal.SIGHUP: 129, signal.SIGINT: 130, signal.SIGTERM: 143}
 
 
 def run(options: Namespace) -> int:
@@ -177,7 +177,9 @@ async def _reachable(url: str) -> tuple[str, str, int]:
     except (TypeError, ValueError):
         raise CannotRun("--redis takes the URL of a server, as redis://user:password@localhost:6379/0") from None
     if parts.scheme != "redis":
-        raise CannotRun("--redis takes a redis:// URL: the demo's proxy stands in between, and does no TLS or UNIX sockets")
+        raise CannotRun(
+            "--redis takes a redis:// URL: the demo's proxy stands in between, and does no TLS or UNIX sockets"
+        )
     try:
         await strategy.close_connection(await strategy.create_connection())
     except (RedisError, OSError) as error:
@@ -207,12 +209,11 @@ async def _dashboard(wanted: bool, onward: list[str]) -> AsyncIterator[Dashboard
 @contextlib.contextmanager
 def _scraped(port: int) -> Iterator[Observer]:
     try:
-        from instrumented_pool_prometheus import PoolCollector
         from prometheus_client import CollectorRegistry, start_http_server
+
+        from instrumented_pool_prometheus import PoolCollector
     except ImportError as error:
-        raise CannotRun(
-            "--prometheus needs prometheus-client: pip install 'instrumented-pool[prometheus]'"
-        ) from error
+        raise CannotRun("--prometheus needs prometheus-client: pip install 'instrumented-pool[prometheus]'") from error
     registry, collector = CollectorRegistry(), PoolCollector()
     registry.register(collector)
     try:
@@ -253,7 +254,7 @@ def _nesting(spans: Iterable[ReadableSpan]) -> Claim:
     )
 
 
-_ONWARD = (
+_ONWARD: tuple[str, ...] = (
     "README.md             what it is, and a complete example",
     "docs/                 why there is no lock, and what burst means",
     "--view                the traces in a browser;  --otlp URL sends them to a collector of yours",

@@ -95,7 +95,7 @@ class Valkey:
         options = {"port": port, "bind": self.host, "save": "", "appendonly": "no", "dir": self._directory.name}
         words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
         with self._log.open("wb") as log:
-            return subprocess.Popen(  # noqa: S603  nothing of it comes from outside
+            return subprocess.Popen(
                 [*launcher(), _binary(), *words],
                 stdin=subprocess.DEVNULL,
                 stdout=log,

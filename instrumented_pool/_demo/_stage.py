@@ -29,7 +29,7 @@ class WrongReply(Exception):
 
 
 class TracedRedis(RedisConnectionStrategy):
-    """Does what a driver's own instrumentation would: a span for the connect, which becomes the child of `pool.create`."""
+    """With the span that a driver's own instrumentation would make of the connect: the child of `pool.create`."""
 
     def __init__(self, tracer: Tracer, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

@@ -187,6 +187,7 @@ async def kill(stage: Stage) -> list[Claim]:
     stale = sum(event.reason == "stale" for event in of_kind(Closed, mark.events))
     refused = len(of_kind(CreateFailed, mark.events))
     after = [outcome for outcome in traffic.outcomes if outcome.began > back]
+    well = sum(outcome.error is None for outcome in after)
     first = min((outcome.ended - back for outcome in traffic.served if outcome.ended > back), default=float("inf"))
     return [
         Claim(
@@ -198,9 +199,9 @@ async def kill(stage: Stage) -> list[Claim]:
             stale > 0 and refused > 0,
         ),
         Claim(
-            f"first request served {first * 1000:.0f} ms after it was back, then {len(after):,} of {len(after):,}: "
-            "none met a dead connection",
-            bool(after) and all(outcome.error is None for outcome in after),
+            f"first request served {first * 1000:.0f} ms after it was back, then {well:,} of {len(after):,}: none met "
+            "a dead connection",
+            0 < well == len(after),
         ),
     ]
 

@@ -7,12 +7,13 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from instrumented_pool_otel import OTelObserver
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import MetricReader
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
 from opentelemetry.trace import Tracer
+
+from instrumented_pool_otel import OTelObserver
 
 from .._events import Observer
 from ..redaction import redact
@@ -120,6 +121,7 @@ async def collector_at(url: str) -> str:
 async def _datadog() -> Observer:
     try:
         from ddtrace.trace import tracer
+
         from instrumented_pool_datadog import DatadogObserver
     except ImportError as error:
         raise CannotRun("--datadog needs ddtrace and datadog: pip install 'instrumented-pool[datadog]'") from error

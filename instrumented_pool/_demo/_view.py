@@ -8,15 +8,21 @@ from rich.live import Live
 from rich.text import Text
 
 from ._feed import Programme, Quantiles, Result, ms
-from ._plain import text_of
+from ._plain import times
 from ._stage import BURST_LIMIT, MAX_SIZE
 from ._story import Act
 
 WIDE = 118  # columns from which the stream stands beside the pool
-_STATES = (("in use", "in_use", "dodger_blue1"), ("connecting", "creating", "gold1"), ("idle", "idle", "green3"), ("closing", "closing", "orchid"))  # fmt: skip
+_STATES = (
+    ("in use", "in_use", "dodger_blue1"),
+    ("connecting", "creating", "gold1"),
+    ("idle", "idle", "green3"),
+    ("closing", "closing", "orchid"),
+)
 _STYLES = {"good": "green3", "bad": "red1", "notable": "gold1", "told": "bold", "plain": "grey62"}
 _WAITING = "orange1"
 _BLOCKS = " ▁▂▃▄▅▆▇█"
+_MEASURE = Console(width=1000)  # only what `Text.wrap` wants to be given
 
 
 class LiveView:
@@ -50,14 +56,14 @@ def frame(programme: Programme, width: int, height: int) -> list[Text]:
     room = height - len(head)
     if width < WIDE:
         body = _pool(programme, width, tall=False)
-        claims = _claims(programme, width) if height >= 34 else []
+        claims = _claims(programme, width, 6) if height >= 34 else []
         stream = _stream(programme, width, room - len(body) - len(claims))
         lines = [*head, *body, *stream, *claims]
     else:
-        claims = _claims(programme, width)
         left = width * 3 // 5
         pool = _pool(programme, left - 2, tall=height >= 36)
-        deep = max(len(pool), room - len(claims))
+        claims = _claims(programme, width, room - len(pool) - 1)
+        deep = room - len(claims)
         stream = _stream(programme, width - left - 1, deep)
         lines = [*head, *_beside(pool, stream, left, deep), *claims]
     lines = lines[:height]
@@ -68,11 +74,10 @@ def frame(programme: Programme, width: int, height: int) -> list[Text]:
 
 
 def _head(programme: Programme, width: int) -> list[Text]:
-    title = Text(" instrumented-pool ", "bold reverse")
+    title = Text().append(" instrumented-pool ", "bold reverse").append(f" {programme.heading}")
     clock = f"{programme.seconds:4.1f} s "
-    title.append(f" {programme.heading}", "not bold not reverse")
     title.truncate(width - len(clock), pad=True)
-    title.append(clock, "not bold not reverse grey62")
+    title.append(clock, "grey62")
     strip = Text(" ")
     for number, act in enumerate(programme.acts):
         if number < len(programme.results):
@@ -84,30 +89,39 @@ def _head(programme: Programme, width: int) -> list[Text]:
             strip.append(f"· {act.title}", "grey42")
         strip.append("  ")
     caption = programme.act.caption if programme.act else "The pool closes."
-    words = list(Text(caption, "italic").wrap(Console(width=width), width - 2))[:2]
-    return [title, strip, Text(), *(Text(" ") + line for line in [*words, Text()][:2])]
+    words = [Text(" ").append_text(line).append("") for line in _wrapped(caption, width - 2)]
+    for line in words:
+        line.stylize("italic")
+    return [title, strip, Text(), *[*words, Text()][:2]]
 
 
 def _pool(programme: Programme, width: int, *, tall: bool) -> list[Text]:
     samples, stats = programme.samples, programme.samples.now
     height = 3 if tall else 1
     gap = [Text()] if tall else []
-    spark = width - 30
-    lines = [_rule("the pool", width), *gap, *_slots(programme, width), *gap]
+    spark = width - 24
+    lines = [
+        _rule(f"the pool: max_size={MAX_SIZE} ┊ burst_limit={BURST_LIMIT}", width),
+        *gap,
+        *_slots(programme, width),
+        *gap,
+    ]
     legend = Text(" " * 12)
     for name, field, style in _STATES:
         legend.append("■ ", style).append(f"{name} ").append(f"{getattr(stats, field):<2}  ", "bold")
     waiting = Text(" waiting    ").append("●" * min(stats.waiting, width - 18), _WAITING)
     waiting.append(f" {stats.waiting}" if stats.waiting else "nobody", "bold" if stats.waiting else "grey42")
     lines += [legend, *gap, waiting, *gap, _rule("the last seconds", width)]
-    for label, values, style, shown in (
-        ("in use", samples.in_use, "dodger_blue1", f"{stats.in_use}"),
-        ("waiting", samples.waiting, _WAITING, f"{stats.waiting}"),
-        ("wait p95", samples.wait_p95, "gold1", ms(samples.wait_p95[-1])),
-        ("served/s", samples.served, "green3", f"{samples.served[-1]:,.0f}"),
+    for label, values, style, shown, least in (
+        ("in use", samples.in_use, "dodger_blue1", f"{stats.in_use}", BURST_LIMIT),
+        ("waiting", samples.waiting, _WAITING, f"{stats.waiting}", BURST_LIMIT),
+        ("wait p95", samples.wait_p95, "gold1", ms(samples.wait().p95), 0.01),
+        ("served/s", samples.served, "green3", f"{samples.served[-1]:,.0f}", 1),
     ):
-        lines += _chart(label, values, style, shown, spark, height) + gap
-    return [*lines, _quantiles("wait", samples.wait()), _quantiles("use", samples.use()), *gap]
+        top = max([least, *values[-2 * spark :]])
+        lines += _chart(label, values, top, style, shown, spark, height) + gap
+    use = _quantiles("use", samples.use()).append("oldest hold ", "grey62").append(f"{stats.oldest_hold:.1f} s", "bold")
+    return [*lines, _quantiles("wait", samples.wait()), use, *gap]
 
 
 def _slots(programme: Programme, width: int) -> list[Text]:
@@ -122,24 +136,21 @@ def _slots(programme: Programme, width: int) -> list[Text]:
             line.append("█" * (cell - 1) + " ", states[number])
         else:
             line.append("░" * (cell - 1) + " ", "grey23" if number < MAX_SIZE else "grey19")
-    line.append(f"{stats.total}", "bold red1" if stats.bursting else "bold").append(f" of {MAX_SIZE}", "grey62")
-    return [line.append(f"┊{BURST_LIMIT}", "grey62")]
+    return [line.append(f"{stats.total}", "bold gold1" if stats.bursting else "bold")]
 
 
-def _chart(label: str, values: Sequence[float], style: str, shown: str, width: int, height: int) -> list[Text]:
+def _chart(
+    label: str, values: Sequence[float], top: float, style: str, shown: str, width: int, height: int
+) -> list[Text]:
     """Bars over time, the newest at the right; a column is two samples, of which it shows the higher."""
-    finite = [0.0 if math.isnan(value) else value for value in values]
-    if len(finite) % 2:
-        finite.insert(0, 0.0)
-    columns = [max(pair) for pair in zip(finite[::2], finite[1::2], strict=True)][-width:]
-    top = max([*columns, 1e-9])
+    columns = [max(pair) for pair in zip(values[::2], values[1::2], strict=False)][-width:]
     columns = [0.0] * (width - len(columns)) + columns
     rows = []
     for row in reversed(range(height)):
         filled = [max(0, min(8, math.ceil(value / top * 8 * height) - 8 * row)) for value in columns]
         rows.append("".join(_BLOCKS[eighths] for eighths in filled))
     lines = [Text(" " * 12).append(bars, style) for bars in rows]
-    lines[-1] = Text(f" {label:<11}").append(rows[-1], style).append(f" {shown:>9}", "bold")
+    lines[-1] = Text(f" {label:<11}").append(rows[-1], style).append(f" {shown:>10}", "bold")
     return lines
 
 
@@ -151,23 +162,31 @@ def _quantiles(name: str, of: Quantiles) -> Text:
 
 
 def _stream(programme: Programme, width: int, height: int) -> list[Text]:
-    shown = list(programme.feed.lines)[-(height - 1) :] if height > 1 else []
-    lines = [_rule("events", width)]
-    for line in shown:
-        text = Text(f"{line.at:5.1f} s  ", "grey62").append(text_of(line), f"not dim {_STYLES[line.style]}")
-        text.truncate(width, overflow="ellipsis")
-        lines.append(text)
-    return lines + [Text()] * (height - len(lines))
+    """The newest events, wrapped where they are long."""
+    lines: list[Text] = []
+    for line in list(programme.feed.lines)[-height:]:
+        margin = Text().append(f" {line.at:5.1f} s {times(line)} ", "grey62")
+        for text in _wrapped(line.text, width - len(margin)):
+            text.stylize(_STYLES[line.style])
+            lines.append(margin + text)
+            margin = Text(" " * len(margin))
+    shown = lines[-(height - 1) :] if height > 1 else []
+    return [_rule("events", width), *shown, *[Text()] * (height - 1 - len(shown))]
 
 
-def _claims(programme: Programme, width: int) -> list[Text]:
-    lines = [_rule("claimed and measured", width)]
-    for result in programme.results:
-        lines += [
-            Text(" ").append("✓ " if claim.holds else "✗ ", "green3" if claim.holds else "red1").append(claim.text)
-            for claim in result.claims
-        ]
-    return lines if len(lines) > 1 else []
+def _claims(programme: Programme, width: int, height: int) -> list[Text]:
+    """What the acts so far have claimed, the newest if there is not room for all."""
+    lines: list[Text] = []
+    if height < 1:
+        return lines
+    for claim in [claim for result in programme.results for claim in result.claims][-height:]:
+        mark = ("✓ ", "green3") if claim.holds else ("✗ ", "red1")
+        lines.append(Text(" ").append(*mark).append(claim.text))
+    return [_rule("claimed and measured", width), *lines] if lines else []
+
+
+def _wrapped(text: str, width: int) -> list[Text]:
+    return list(Text(text).wrap(_MEASURE, max(8, width)))
 
 
 def _beside(left: list[Text], right: list[Text], width: int, height: int) -> list[Text]:

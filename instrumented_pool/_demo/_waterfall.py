@@ -44,9 +44,7 @@ def slowest_acquire(spans: Iterable[ReadableSpan]) -> Waterfall | None:
     if not acquires:
         return None
     longest = max(map(_duration, acquires))
-    traces: dict[int, list[ReadableSpan]] = {
-        _ids(span)[0]: [] for span in acquires if _duration(span) >= 0.9 * longest
-    }
+    traces: dict[int, list[ReadableSpan]] = {_ids(span)[0]: [] for span in acquires if _duration(span) >= 0.9 * longest}
     for span in spans:
         if (trace := _ids(span)[0]) in traces:
             traces[trace].append(span)

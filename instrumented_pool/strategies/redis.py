@@ -96,7 +96,7 @@ class _Line(BlockingConnectionPool):
         super().__init__(max_connections=1, connection_class=template.connection_class, **template.connection_kwargs)
         self._redial = redial
         self._dialled = False
-        self._only: AbstractConnection = super().make_connection()
+        self._only: AbstractConnection = super().make_connection()  # type: ignore[no-untyped-call]
 
     def make_connection(self) -> AbstractConnection:
         return self._only
@@ -104,7 +104,7 @@ class _Line(BlockingConnectionPool):
     async def ensure_connection(self, connection: AbstractConnection) -> None:
         # Called before every command. redis-py's own version redials what is broken.
         if self._redial or not self._dialled:
-            await super().ensure_connection(connection)  # type: ignore[no-untyped-call]
+            await super().ensure_connection(connection)
         elif self.is_dead():
             raise RedisConnectionError("This connection is broken; the pool replaces it when it is given back")
 
@@ -118,13 +118,13 @@ class _Line(BlockingConnectionPool):
 
     def is_dead(self) -> bool:
         # redis-py has no public word for this: its `is_connected` says only that nobody hung up on this side.
-        reader, writer = self._only._reader, self._only._writer  # noqa: SLF001
+        reader, writer = self._only._reader, self._only._writer
         if reader is None or writer is None:
             return True
         return writer.is_closing() or reader.at_eof() or reader.exception() is not None
 
     async def hang_up(self) -> None:
-        writer = self._only._writer  # noqa: SLF001
+        writer = self._only._writer
         try:
             await self._only.disconnect()
         finally:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import pytest
 import redis
+from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
@@ -30,7 +31,7 @@ async def eventually(condition: Callable[[], bool]) -> None:
 
 async def clients_of(server: Valkey) -> int:
     """How many connections the server has, the one that asks not counted."""
-    async with redis.asyncio.Redis(host=server.host, port=server.port) as client:
+    async with Redis(host=server.host, port=server.port) as client:
         return len(await client.client_list()) - 1
 
 

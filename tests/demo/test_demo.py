@@ -1,0 +1,393 @@
+"""The demo as its users meet it: a command, its output, its exit code, and what it leaves behind."""
+
+import asyncio
+import os
+import pty
+import re
+import select
+import signal
+import subprocess
+import sys
+import termios
+import threading
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+from instrumented_pool.__main__ import main
+from instrumented_pool._demo import _run
+from instrumented_pool._demo._server import Valkey, free_port
+from instrumented_pool._demo._stage import Claim, Stage
+from instrumented_pool._demo._story import Act
+
+DEMO = (sys.executable, "-m", "instrumented_pool", "demo")
+ACTS = ("Calm", "A surge", "The server stalls", "A handler forgets", "The server dies")
+PATIENCE = 60  # seconds for anything, on a machine that has much else to do
+
+
+def start(*options: str, **environment: str) -> "subprocess.Popen[str]":
+    """The demo, in a session of its own, by which whatever it leaves behind can be found."""
+    return subprocess.Popen(
+        [*DEMO, *options],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        encoding="utf-8",
+        env={**os.environ, "PYTHONUTF8": "1", **environment},
+        start_new_session=True,
+    )
+
+
+def processes_of(session: int) -> list[str]:
+    """The processes of a session that are alive, by their command lines."""
+    found = []
+    for place in Path("/proc").glob("[0-9]*"):
+        try:
+            state, _, _, its_session = place.joinpath("stat").read_text().rpartition(") ")[2].split()[:4]
+            command = place.joinpath("cmdline").read_bytes().replace(b"\0", b" ").decode()
+        except OSError:  # it ended while we looked
+            continue
+        if int(its_session) == session and state != "Z":
+            found.append(command)
+    return found
+
+
+def wait_for(line: str, demo: "subprocess.Popen[str]") -> None:
+    """Reads the demo's output up to a line."""
+    assert demo.stdout is not None
+    for printed in demo.stdout:
+        if line in printed:
+            return
+    pytest.fail(f"the demo ended before {line!r}")
+
+
+@pytest.fixture(scope="module")
+def story() -> str:
+    """The output of one whole run, without a terminal."""
+    demo = start("--fast")
+    out, err = demo.communicate(timeout=PATIENCE)
+    assert err == ""
+    assert demo.returncode == 0, out
+    assert processes_of(demo.pid) == []
+    return out
+
+
+def test_story_is_told_to_its_end_without_a_terminal(story: str) -> None:
+    """Exit code 0, nothing on stderr, no process left (see the fixture), and every act in its turn."""
+    positions = [story.index(f"{number}/5 {title}.") for number, title in enumerate(ACTS, 1)]
+    assert positions == sorted(positions)
+
+
+def test_every_act_claims_something_and_every_claim_holds(story: str) -> None:
+    """Each act's claims are printed with their numbers, and none is false."""
+    told, _, reported = story.partition("What happened")
+    for part in re.split(r"\n\d/5 ", told)[1:]:
+        assert part.count("✓") >= 3
+    assert "✗" not in story
+    assert reported.count("✓") == told.count("✓") + 5  # the reckoning's four, and the verdict
+
+
+def test_plain_output_has_no_escape_sequences(story: str) -> None:
+    """It is read in logs."""
+    assert "\x1b" not in story
+
+
+def test_report_draws_the_slowest_acquire_from_its_spans(story: str) -> None:
+    """The request, the acquire in it, the creation in that, and the driver's connect innermost."""
+    drawn = story.partition("The slowest acquire")[2].partition("──\n")[2].partition("\n\n")[0].splitlines()
+    names = [line.split("█")[0].rstrip() for line in drawn]
+    assert names[:4] == ["GET /orders/{id}", "  pool.acquire", "    pool.create", "      redis.connect"]
+    assert all(re.search(r"█.* ms$", line) for line in drawn)
+
+
+def test_report_shows_the_error_that_names_the_holders(story: str) -> None:
+    """The real text of the real error: task, seconds, and where it is now."""
+    words = " ".join(story.partition("PoolTimeoutError: pool 'orders-cache': ")[2].split())
+    assert words.startswith("no connection within 0.170 s (waiting=")
+    assert re.search(
+        r"POST /checkout 1 has held connection \d+ for 0\.\d{3} s, now in checkout \(.*> charge_card \(", words
+    )
+
+
+def test_claim_that_does_not_hold_makes_the_exit_code_1(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The claims are checked, not recited."""
+
+    async def lie(stage: Stage) -> list[Claim]:
+        return [Claim("pigs fly", holds=False)]
+
+    monkeypatch.setattr(_run, "ACTS", (Act("A lie", "Nothing happens.", lie),))
+    assert main(["demo", "--fast"]) == 1
+    assert "✗ pigs fly" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (["--redis", "redis://127.0.0.1:1"], "no Redis that lets us in at 127.0.0.1:1"),
+        (["--redis", "localhost"], "--redis takes the URL of a server"),
+        (["--redis", "redis://me:hun/ter2@localhost"], "--redis takes the URL of a server"),
+        (["--redis", "rediss://localhost"], "--redis takes a redis:// URL"),
+        (["--otlp", "http://127.0.0.1:1"], "no collector listens at 127.0.0.1:1"),
+        (["--otlp", "localhost:4318"], "--otlp takes the address of an OTLP/HTTP collector"),
+        (["--prometheus", "70000"], "'70000' is no port"),
+        (["--colour"], "unrecognized arguments: --colour"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_what_cannot_be_done_is_said_in_one_line(options: list[str], reason: str) -> None:
+    """Exit code 2 and a line on stderr; no traceback, no usage, no credentials, no process."""
+    demo = start("--fast", *options)
+    out, err = demo.communicate(timeout=PATIENCE)
+    assert demo.returncode == 2
+    assert out == ""
+    assert err.count("\n") == 1
+    assert reason in err
+    assert "hun" not in err
+    assert processes_of(demo.pid) == []
+
+
+def test_port_in_use_is_said_in_one_line() -> None:
+    """The port of --prometheus belongs to somebody else."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as other:
+        demo = start("--fast", "--prometheus", str(other.server_port))
+        _, err = demo.communicate(timeout=PATIENCE)
+    assert demo.returncode == 2
+    assert err == f"instrumented-pool: --prometheus cannot listen on port {other.server_port}: Address already in use\n"
+    assert processes_of(demo.pid) == []
+
+
+@pytest.mark.parametrize("missing", ["rich", "redis", "opentelemetry.sdk", "instrumented_pool_otel"])
+def test_missing_extra_is_named(missing: str) -> None:
+    """Without the demo's packages, the line says what to install."""
+    script = (
+        f"import sys, instrumented_pool.__main__ as it; sys.modules[{missing!r}] = None; sys.exit(it.main(['demo']))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=PATIENCE, check=False)
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "pip install 'instrumented-pool[demo]'" in done.stderr
+
+
+def test_output_that_cannot_show_our_signs_gets_plainer_ones() -> None:
+    """An ASCII log is no reason to fail."""
+    demo = start("--fast", PYTHONIOENCODING="ascii", PYTHONUTF8="0")
+    wait_for("  ok ", demo)
+    demo.send_signal(signal.SIGINT)
+    _, err = demo.communicate(timeout=PATIENCE)
+    assert (demo.returncode, err) == (130, "")
+
+
+def test_reader_that_has_seen_enough_ends_it_quietly() -> None:
+    """`demo | head -1`: no traceback."""
+    demo = start("--fast")
+    assert demo.stdout is not None
+    assert demo.stderr is not None
+    wait_for("1/5", demo)
+    demo.stdout.close()
+    assert demo.wait(timeout=PATIENCE) == 1
+    assert demo.stderr.read() == ""
+    demo.stderr.close()
+    assert processes_of(demo.pid) == []
+
+
+def test_ctrl_c_in_any_act_ends_it_cleanly() -> None:
+    """Exit code 130, no traceback, no server left."""
+    demos = [start("--fast") for _ in ACTS]  # at once, for they take their time
+    for number, demo in enumerate(demos, 1):
+        wait_for(f"{number}/5", demo)
+        time.sleep(0.2)  # into the act: nothing printed says where
+        demo.send_signal(signal.SIGINT)
+    for demo in demos:
+        _, err = demo.communicate(timeout=PATIENCE)
+        assert (demo.returncode, err) == (130, "")
+        assert processes_of(demo.pid) == []
+
+
+@pytest.mark.parametrize("delay", [0.25, 0.4, 0.6])
+def test_ctrl_c_before_the_story_begins_ends_it_cleanly(delay: float) -> None:
+    """While it imports and starts its server."""
+    demo = start("--fast")
+    time.sleep(delay)
+    demo.send_signal(signal.SIGINT)
+    _, err = demo.communicate(timeout=PATIENCE)
+    # Before any line of ours has run, Python itself is ended by the signal, which a shell shows as 130 too.
+    assert demo.returncode in (130, -signal.SIGINT)
+    assert "Traceback" not in err or "instrumented_pool" not in err
+    assert processes_of(demo.pid) == []
+
+
+def test_sigterm_ends_it_cleanly() -> None:
+    """As from an init system or a container."""
+    demo = start("--fast")
+    wait_for("2/5", demo)
+    demo.terminate()
+    _, err = demo.communicate(timeout=PATIENCE)
+    assert (demo.returncode, err) == (143, "")
+    assert processes_of(demo.pid) == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends a process with its parent")
+def test_server_dies_with_a_demo_that_is_killed() -> None:
+    """SIGKILL leaves us no time to stop anything; the kernel does."""
+    demo = start("--fast")
+    wait_for("1/5", demo)
+    assert any("valkey-server" in command for command in processes_of(demo.pid))
+    demo.kill()
+    demo.communicate(timeout=PATIENCE)
+    deadline = time.monotonic() + PATIENCE
+    while processes_of(demo.pid) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert processes_of(demo.pid) == []
+
+
+def page(url: str) -> str:
+    """What is served there."""
+    with urllib.request.urlopen(url) as response:
+        text: str = response.read().decode()
+        return text
+
+
+@contextmanager
+def collector() -> Iterator[tuple[str, list[ExportTraceServiceRequest]]]:
+    """An OTLP/HTTP receiver, with the traces it was sent."""
+    received: list[ExportTraceServiceRequest] = []
+
+    class Receiver(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            if self.path == "/v1/traces":
+                received.append(ExportTraceServiceRequest.FromString(body))
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Receiver) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}", received
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+async def test_server_collector_and_scraper_of_ones_own_take_part() -> None:
+    """--redis, --otlp and --prometheus together: the server is left alone, spans arrive nested, metrics are served."""
+    port = free_port()
+    async with Valkey() as server:
+        with collector() as (otlp, received):
+            demo = start(
+                "--fast", "--redis", f"redis://{server.host}:{server.port}/3", "--otlp", otlp, "--prometheus", str(port)
+            )
+            wait_for("2/5", demo)
+            metrics = await asyncio.to_thread(page, f"http://127.0.0.1:{port}/metrics")
+            out, err = demo.communicate(timeout=PATIENCE)
+        assert (demo.returncode, err) == (0, ""), out
+        assert server.pid is not None
+    assert "your server is left alone" in out
+    assert "db_client_connection_max{" in metrics
+    assert 'db_client_connection_pool_name="orders-cache"' in metrics
+    spans = {
+        span.span_id: span
+        for request in received
+        for resource in request.resource_spans
+        for scope in resource.scope_spans
+        for span in scope.spans
+    }
+    nested = {(span.name, spans[span.parent_span_id].name) for span in spans.values() if span.parent_span_id in spans}
+    assert {
+        ("pool.acquire", "GET /orders/{id}"),
+        ("pool.wait", "pool.acquire"),
+        ("pool.create", "pool.acquire"),
+        ("redis.connect", "pool.create"),
+    } <= nested
+
+
+class Terminal:
+    """A pseudo-terminal of a given size with the demo in it."""
+
+    def __init__(self, columns: int, lines: int, *options: str, term: str = "xterm-256color") -> None:
+        self._ours, theirs = pty.openpty()
+        self.resize(columns, lines)
+        environment = {k: v for k, v in os.environ.items() if k not in ("COLUMNS", "LINES", "NO_COLOR", "CI")}
+        self.demo = subprocess.Popen(
+            [*DEMO, "--fast", *options],
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+            env={**environment, "TERM": term, "PYTHONUTF8": "1"},
+            start_new_session=True,
+        )
+        os.close(theirs)
+        self.seen = ""
+
+    def resize(self, columns: int, lines: int) -> None:
+        termios.tcsetwinsize(self._ours, (lines, columns))
+
+    def read(self, until: str = "") -> str:
+        """Reads on until that was seen, or to the end."""
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline and not (until and until in self.seen):
+            if select.select([self._ours], [], [], 0.1)[0]:
+                try:
+                    piece = os.read(self._ours, 65536)
+                except OSError:  # how Linux says that nobody has the other end any more
+                    break
+                self.seen += piece.decode(errors="replace")
+        return self.seen
+
+    def close(self) -> int:
+        """Waits for its end, and returns the exit code."""
+        self.read()
+        os.close(self._ours)
+        return self.demo.wait(timeout=PATIENCE)
+
+
+ENTER, LEAVE, SHOW_CURSOR = "\x1b[?1049h", "\x1b[?1049l", "\x1b[?25h"
+
+
+def test_terminal_shows_the_live_view_and_then_the_report() -> None:
+    """On the alternate screen, through a change of size, and the terminal is given back."""
+    terminal = Terminal(80, 24)
+    terminal.read(until="A surge")
+    terminal.resize(140, 40)
+    assert terminal.close() == 0
+    assert ENTER in terminal.seen
+    view, _, report = terminal.seen.partition(LEAVE)
+    assert "burst_limit=12" in view
+    assert SHOW_CURSOR in view + report
+    assert "claims held" in report
+    assert processes_of(terminal.demo.pid) == []
+
+
+def test_ctrl_c_at_the_terminal_gives_it_back() -> None:
+    """Typed as a key, in the middle of the live view."""
+    terminal = Terminal(80, 24)
+    terminal.read(until="burst: 9")
+    os.kill(terminal.demo.pid, signal.SIGINT)
+    assert terminal.close() == 130
+    assert terminal.seen.count(ENTER) == terminal.seen.count(LEAVE) == 1
+    assert SHOW_CURSOR in terminal.seen.partition(LEAVE)[2] + terminal.seen[-200:]
+    assert "Traceback" not in terminal.seen
+    assert processes_of(terminal.demo.pid) == []
+
+
+def test_dumb_terminal_gets_plain_lines() -> None:
+    """TERM=dumb can move no cursor."""
+    terminal = Terminal(80, 24, term="dumb")
+    terminal.read(until="2/5 A surge")
+    terminal.demo.send_signal(signal.SIGINT)
+    assert terminal.close() == 130
+    assert "\x1b" not in terminal.seen
+    assert "1/5 Calm" in terminal.seen
