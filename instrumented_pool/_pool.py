@@ -1212,7 +1212,7 @@ def _holder(lease: _Lease[Any], slot: _Slot[Any], now: float) -> Holder:
 
 def _pause(failures: int) -> float:
     """Seconds until the next attempt; the power is bounded, for after a long outage it would fit no float."""
-    return min(_BACKOFF_MAX, _BACKOFF * 2 ** min(failures, 10))
+    return min(_BACKOFF_MAX, _BACKOFF * 2.0 ** min(failures, 10))
 
 
 def _reason_of(error: BaseException) -> FailReason:

@@ -1,5 +1,6 @@
 """`StructlogObserver`: which event is logged, at which level, with which keys."""
 
+from asyncio import CancelledError
 from dataclasses import fields
 from logging import DEBUG, ERROR, INFO, WARNING
 from typing import Any, Protocol, TypeAlias, final
@@ -11,7 +12,7 @@ except ImportError as error:
         "StructlogObserver needs structlog: pip install 'instrumented-pool[structlog]'", name="structlog"
     ) from error
 
-from instrumented_pool import AcquireFailed, Event, Holder, Observer
+from instrumented_pool import AcquireFailed, CreateFailed, Event, Holder, Observer
 from instrumented_pool.redaction import describe_error
 
 Value: TypeAlias = str | int | float | bool | None
@@ -78,8 +79,13 @@ class StructlogObserver(Observer):
 
     def _log(self, event: Event) -> None:
         level = self._levels[event.name]
-        if isinstance(event, AcquireFailed):
-            level = FAIL_LEVELS.get(event.reason, level)
+        match event:
+            case AcquireFailed(reason=reason):
+                level = FAIL_LEVELS.get(reason, level)
+            case CreateFailed(error=CancelledError()):  # the pool was closed meanwhile, or the loop is ending
+                level = INFO
+            case _:
+                pass
         own = (field.name for field in fields(event) if field.name not in ("pool", "at"))  # the time is the logger's
         values = {name: _loggable(getattr(event, name)) for name in own}
         self._logger.log(level, event.name, pool=event.pool.name, **values)

@@ -269,3 +269,22 @@ def test_missing_structlog_names_the_extra() -> None:
     code = "import sys; sys.modules['structlog'] = None; import instrumented_pool_structlog"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert "pip install 'instrumented-pool[structlog]'" in run.stderr.splitlines()[-1]
+
+
+async def test_creation_that_the_closing_pool_cancels_is_no_error() -> None:
+    """It failed because nobody wants the connection any more."""
+    begun = asyncio.Event()
+
+    class Slow(Strategy):
+        async def create_connection(self) -> Connection:
+            begun.set()
+            await asyncio.Event().wait()
+            return Connection()
+
+    pool = ConnectionPool(strategy=Slow(), max_size=1, min_size=1, observers=[StructlogObserver()])
+    with capture_logs() as logs:
+        opening = asyncio.create_task(pool.open())
+        await begun.wait()
+        await pool.close()
+        await asyncio.gather(opening, return_exceptions=True)
+    assert [entry["log_level"] for entry in logs if entry["event"] == "on_create_failed"] == ["info"]
