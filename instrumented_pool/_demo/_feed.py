@@ -5,6 +5,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from .. import BOUNDS, Distribution, PoolStats
 from .. import _events as events
@@ -187,9 +188,36 @@ class Programme:
         return self.acts[len(self.results)] if len(self.results) < len(self.acts) else None
 
     @property
+    def claims(self) -> list[Claim]:
+        """Of the acts that are over."""
+        return [claim for result in self.results for claim in result.claims]
+
+    @property
     def seconds(self) -> float:
         """Since the beginning."""
         return time.monotonic() - self.feed.began
+
+
+class View(Protocol):
+    """Shows the programme.
+
+    Attributes:
+        INTERVAL: seconds between two ticks.
+    """
+
+    INTERVAL: float
+
+    def begin(self, act: Act) -> None:
+        """An act begins."""
+
+    def end(self, result: Result) -> None:
+        """It is over."""
+
+    def tick(self) -> None:
+        """Time has passed."""
+
+    def close(self) -> None:
+        """The show is over, or was cut short; may be called again."""
 
 
 def ms(seconds: float) -> str:

@@ -1,6 +1,7 @@
 """What is left on the terminal when the story is over."""
 
 from rich.console import Console
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -33,7 +34,9 @@ def report(
         _draw(console, waterfall)
     if timeout is not None:
         _heading(console, "What a caller was told who waited in vain (the last of them)")
-        console.print(Text(f"PoolTimeoutError: {timeout}"), soft_wrap=False)
+        for line in f"PoolTimeoutError: {timeout}".splitlines():
+            words = line.lstrip()
+            console.print(Padding(Text(words), (0, 0, 0, len(line) - len(words))))
     if warnings:
         _heading(console, "Logged meanwhile")
         for warning in warnings:
@@ -41,7 +44,7 @@ def report(
     _heading(console, "Where to go next")
     for line in onward:
         console.print(Text(line))
-    _verdict(console, [claim for result in programme.results for claim in result.claims] + reckoning)
+    _verdict(console, programme.claims + reckoning)
 
 
 def _heading(console: Console, text: str) -> None:
@@ -59,10 +62,9 @@ def _claims(console: Console, claims: list[Claim]) -> None:
 
 
 def _numbers(results: list[Result]) -> Table:
-    table = Table(box=None, padding=(0, 1), header_style="grey62")
-    table.add_column("act", no_wrap=True)
-    for name in ("seconds", "acquires", "idle", "new", "handed on", "failed", "wait p50", "p95", "made", "closed"):
-        table.add_column(name, justify="right")
+    table = Table(box=None, padding=(0, 1, 0, 0), header_style="grey62")
+    for name in ("acquires", "from idle", "new", "handoff", "failed", "wait p50", "p95", "made", "closed"):
+        table.add_column(name, justify="left" if name == "acquires" else "right", no_wrap=True)
     for result in results:
         before, after, waits = result.before, result.after, result.waits
         sources = [after.acquired[source] - before.acquired[source] for source in ("idle", "new", "handoff")]
@@ -70,8 +72,7 @@ def _numbers(results: list[Result]) -> Table:
         closed = sum(after.closed.values()) - sum(before.closed.values())
         table.add_row(
             result.act.title,
-            f"{result.seconds:.1f}",
-            *(f"{number:,}" for number in (after.acquires - before.acquires, *sources, failed)),
+            *(f"{number:,}" for number in (*sources, failed)),
             ms(waits.quantile(0.5)),
             ms(waits.quantile(0.95)),
             *(f"{number:,}" for number in (after.created - before.created, closed)),

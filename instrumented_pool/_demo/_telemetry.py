@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from urllib.parse import urlsplit
@@ -46,9 +46,14 @@ class _Keeper(SpanProcessor):
 
 @asynccontextmanager
 async def telemetry(
-    *, attributes: dict[str, str | int], otlp: str | None = None, datadog: bool = False
+    attributes: dict[str, str | int], collectors: Iterable[str] = (), *, datadog: bool = False
 ) -> AsyncIterator[Telemetry]:
     """Set the exporters up, and see everything sent at the end.
+
+    Args:
+        attributes: of the pool's server, for its spans and metrics.
+        collectors: addresses of OTLP/HTTP collectors to send to.
+        datadog: whether to send to the local agent as well.
 
     Raises:
         CannotRun: nobody is there to be sent to, or an extra is missing.
@@ -57,10 +62,7 @@ async def telemetry(
     resource = Resource.create({"service.name": "instrumented-pool-demo"})
     traces = TracerProvider(resource=resource, shutdown_on_exit=False)
     traces.add_span_processor(keeper)
-    readers: list[MetricReader] = []
-    if otlp is not None:
-        reader = await _send_to(otlp, traces)
-        readers.append(reader)
+    readers = [await _send_to(url, traces) for url in collectors]
     metrics = MeterProvider(resource=resource, metric_readers=readers, shutdown_on_exit=False)
     observers: list[Observer] = [
         OTelObserver(tracer_provider=traces, meter_provider=metrics, attributes=attributes),

@@ -135,7 +135,7 @@ def _slots(programme: Programme, width: int) -> list[Text]:
         if number < len(states):
             line.append("█" * (cell - 1) + " ", states[number])
         else:
-            line.append("░" * (cell - 1) + " ", "grey23" if number < MAX_SIZE else "grey19")
+            line.append("░" * (cell - 1) + " ", "grey35")
     return [line.append(f"{stats.total}", "bold gold1" if stats.bursting else "bold")]
 
 
@@ -179,7 +179,7 @@ def _claims(programme: Programme, width: int, height: int) -> list[Text]:
     lines: list[Text] = []
     if height < 1:
         return lines
-    for claim in [claim for result in programme.results for claim in result.claims][-height:]:
+    for claim in programme.claims[-height:]:
         mark = ("✓ ", "green3") if claim.holds else ("✗ ", "red1")
         lines.append(Text(" ").append(*mark).append(claim.text))
     return [_rule("claimed and measured", width), *lines] if lines else []
