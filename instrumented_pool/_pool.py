@@ -129,7 +129,7 @@ class _Lease(Generic[Conn]):
         task: _Task | None = _task_on(pool._loop)
         if task is None or get_ident() != pool._thread:
             task = pool._bind()
-        if self._slot is not None:
+        if self._slot is not None or (pool._waiters and self in pool._waiters):
             raise RuntimeError(f"pool {pool.name!r}: this acquire is running already; call get_connection() again")
         self.task = task
         pool._acquires = self.acquire_id = pool._acquires + 1
@@ -403,7 +403,7 @@ class ConnectionPool(Generic[Conn]):
         Raises:
             PoolLoopError: called from outside the pool's event loop.
         """
-        if self._closed or len(self._slots) == len(self._closing):
+        if self._closed or all(slot.doomed is not None or slot in self._closing for slot in self._slots):
             return
         self._bind()
         idle = self._doom("cleared")
@@ -863,8 +863,10 @@ class ConnectionPool(Generic[Conn]):
         waiter = self._first_waiter()
         if reason is None and (waiter is not None or source == "new"):
             reason = self._unfit(slot, now)
-        if reason is None and waiter is None and len(self._slots) - len(self._closing) > self._max_size:
-            reason = "shrink"
+        if reason is None:
+            allowed = self._max_size if waiter is None else self._limit  # above the hard one only after it was lowered
+            if len(self._slots) - len(self._closing) > allowed:
+                reason = "shrink"
         slot.lease = waiter if reason is None else None
         if reason is not None:
             self._closing[slot] = None
