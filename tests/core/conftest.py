@@ -4,12 +4,12 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
 import pytest
+
+from instrumented_pool import ConnectionPool, Observer, _bus, _pool
 from support.fakes import FakeStrategy, MakePool, Pool
 from support.recorder import Recorder
 from support.virtual import CLOCK, START, VirtualLoop
 from support.whole import assert_gone, assert_whole
-
-from instrumented_pool import ConnectionPool, Observer, _bus, _pool
 
 
 def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> Mapping[str, Callable[[], VirtualLoop]]:

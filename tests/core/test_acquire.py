@@ -4,10 +4,10 @@ from collections.abc import Coroutine
 from typing import Any
 
 import pytest
-from support.fakes import MakePool
-from support.recorder import Recorder
 
 from instrumented_pool import Acquired
+from support.fakes import MakePool
+from support.recorder import Recorder
 
 
 def at_once(coroutine: Coroutine[Any, Any, Any]) -> Any:
@@ -45,8 +45,7 @@ async def test_observed_entering_does_not_yield_either(make_pool: MakePool, reco
 async def test_the_most_recently_used_connection_is_lent_first(make_pool: MakePool) -> None:
     """What is warm stays warm, and what is not needed grows old."""
     pool = make_pool(max_size=2)
-    async with pool.get_connection() as first:
-        async with pool.get_connection():
-            pass
+    async with pool.get_connection() as first, pool.get_connection():
+        pass
     async with pool.get_connection() as again:
         assert again is first

@@ -1,6 +1,7 @@
 """Cancelled at every single step of the loop, a caller loses nothing: no slot, no connection, nobody else's turn."""
 
 import pytest
+
 from support.scenarios import SCENARIOS
 from support.sweep import cancel_everywhere
 

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from itertools import count
 
 import pytest
+
 from support.scenarios import SCENARIOS
 from support.sweep import Scene, run
 

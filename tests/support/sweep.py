@@ -93,7 +93,11 @@ def never(now: int, scene: Scene, task: "asyncio.Task[None]") -> bool:
 
 
 def run(
-    scenario: Scenario, disturb: Disturb = never, *, prepare: Callable[[Scene], None] | None = None, observed: bool = True
+    scenario: Scenario,
+    disturb: Disturb = never,
+    *,
+    prepare: Callable[[Scene], None] | None = None,
+    observed: bool = True,
 ) -> tuple[bool, list[BaseException]]:
     """Run `scenario` once on a loop of its own; whether it was disturbed, and what escaped from the loop."""
     CLOCK.seconds = START

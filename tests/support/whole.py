@@ -28,9 +28,9 @@ def _assert_one_owner_each(pool: Pool) -> list[Any]:
     owned = [*pool._creating, *pool._idle, *pool._closing, *leased]
     assert len(owned) == len(set(owned)), "a slot has two owners"
     assert set(owned) == pool._slots, "a slot has no owner, or is owned and not in the pool"
-    for slot in leased:
-        assert slot.lease._slot is slot
-        assert slot.lease not in pool._waiters
+    leases = [slot.lease for slot in leased if slot.lease is not None]
+    assert [lease._slot for lease in leases] == leased
+    assert not any(lease in pool._waiters for lease in leases)
     return leased
 
 

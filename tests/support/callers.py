@@ -1,0 +1,72 @@
+"""Callers that do what a test tells them, one step at a time."""
+
+import asyncio
+from typing import Any
+
+from .fakes import FakeConnection, Pool
+from .virtual import steps
+
+
+class Caller:
+    """A task that asks for a connection and keeps it until told to give it back.
+
+    Attributes:
+        conn: the connection, once it has one.
+    """
+
+    def __init__(self, pool: Pool, **options: Any) -> None:
+        self.conn: FakeConnection | None = None
+        self._pool, self._options = pool, options
+        self._end: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.task = asyncio.ensure_future(self._run())
+
+    async def _run(self) -> None:
+        async with self._pool.get_connection(**self._options) as self.conn:
+            await self._end
+
+    @property
+    def waits(self) -> bool:
+        """Whether it is still asking."""
+        return self.conn is None and not self.task.done()
+
+    async def leave(self, error: BaseException | None = None) -> None:
+        """Give the connection back, with `error` raised in the body, and wait until the exit is over."""
+        self.let_go(error)
+        await asyncio.wait({self.task})
+
+    def let_go(self, error: BaseException | None = None) -> None:
+        """The same without waiting."""
+        if error is None:
+            self._end.set_result(None)
+        else:
+            self._end.set_exception(error)
+
+    async def cancel(self) -> None:
+        """Cancel it and wait until it is gone."""
+        self.task.cancel()
+        await asyncio.wait({self.task})
+
+    async def error(self) -> BaseException | None:
+        """What it ended with."""
+        await asyncio.wait({self.task})
+        return asyncio.CancelledError() if self.task.cancelled() else self.task.exception()
+
+
+async def callers(pool: Pool, count: int, **options: Any) -> list[Caller]:
+    """So many callers, which have taken the steps that they can take."""
+    made = [Caller(pool, **options) for _ in range(count)]
+    await steps()
+    return made
+
+
+async def leave_all(*those: Caller) -> None:
+    """Let everybody go who has not gone."""
+    for caller in those:
+        if not caller.task.done() and not caller._end.done():
+            caller.let_go()
+    pending = {caller.task for caller in those}
+    if pending:
+        await asyncio.wait(pending)
+    for caller in those:
+        if not caller.task.cancelled():
+            caller.task.exception()
