@@ -719,6 +719,7 @@ class ConnectionPool(Generic[Conn]):
                 self._start_creating(None, copy_context())
         finally:
             self._growing = False
+        self._note_limit()
         if self._dead_arrivals or self._refill_errors:
             self._arm_retry()
 
@@ -729,7 +730,6 @@ class ConnectionPool(Generic[Conn]):
             self._arm(self._retry_at)
         if len(self._slots) < self._min_size and not self._closed and refill_at > now:
             self._arm(refill_at)
-        self._note_limit()
 
     def _next_asker(self) -> _Lease[Conn] | None:
         """The first caller for whom no connection is being made; at most as many as are being made stand before it."""
