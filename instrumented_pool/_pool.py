@@ -640,7 +640,8 @@ class ConnectionPool(Generic[Conn]):
             self._grow()
         else:
             self._note_limit()
-        bus.raise_escaped()
+        if bus.escaped is not None:
+            bus.raise_escaped()
 
     def _excess(self) -> int:
         """Callers queued beyond those for whom a connection is being made."""
@@ -903,7 +904,8 @@ class ConnectionPool(Generic[Conn]):
             self._bus.emit(self._bus.on_released, released)
         if reason is not None:
             self._close(slot, reason)
-        self._bus.raise_escaped()
+        if self._bus.escaped is not None:
+            self._bus.raise_escaped()
         return reason is not None and reason != "stale" and self._close_errors == "raise"
 
     def _reusable(self, slot: _Slot[Conn], error: BaseException) -> bool:
