@@ -33,7 +33,8 @@ def _demo(options: argparse.Namespace) -> int:
         from ._demo._errors import CannotRun
         from ._demo._run import run
     except ImportError as error:
-        return _refuse(f"the demo needs {error.name}, which is not installed: {_INSTALL}")
+        missing = (error.name or str(error)).partition(".")[0]
+        return _refuse(f"the demo needs {missing}, which is not installed: {_INSTALL}")
     _make_printable()
     try:
         return run(options)

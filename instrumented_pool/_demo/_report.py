@@ -1,5 +1,7 @@
 """What is left on the terminal when the story is over."""
 
+from collections import Counter
+
 from rich.console import Console
 from rich.padding import Padding
 from rich.table import Table
@@ -17,7 +19,7 @@ def report(
     reckoning: list[Claim],
     waterfall: Waterfall | None,
     timeout: PoolTimeoutError | None,
-    warnings: list[str],
+    logged: Counter[str],
     onward: list[str],
 ) -> None:
     """Print it all."""
@@ -37,10 +39,10 @@ def report(
         for line in f"PoolTimeoutError: {timeout}".splitlines():
             words = line.lstrip()
             console.print(Padding(Text(words), (0, 0, 0, len(line) - len(words))))
-    if warnings:
+    if logged:
         _heading(console, "Logged meanwhile")
-        for warning in warnings:
-            console.print(Text(warning))
+        for line, count in logged.items():
+            console.print(Text(f"{line}  ×{count}" if count > 1 else line))
     _heading(console, "Where to go next")
     for line in onward:
         console.print(Text(line))

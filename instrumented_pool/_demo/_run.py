@@ -6,7 +6,7 @@ import logging
 import signal
 import sys
 from argparse import Namespace
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Coroutine, Iterable, Iterator
 from contextlib import AsyncExitStack
 from typing import Any, TypeAlias
@@ -173,13 +173,13 @@ async def _close(pool: ConnectionPool[Redis]) -> None:
 
 
 @contextlib.contextmanager
-def _kept_logs() -> Iterator[list[str]]:
-    """What libraries log, kept for the report: the live view has the screen."""
-    lines: list[str] = []
+def _kept_logs() -> Iterator[Counter[str]]:
+    """What libraries log and how often, kept for the report: the live view has the screen."""
+    lines: Counter[str] = Counter()
 
     class Keep(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
-            lines.append(redact(f"{record.levelname} {record.name}: {record.getMessage()}"))
+            lines[redact(f"{record.levelname} {record.name}: {record.getMessage()}")] += 1
 
     handler = Keep(logging.WARNING)
     logging.getLogger().addHandler(handler)

@@ -169,7 +169,7 @@ def test_port_in_use_is_said_in_one_line() -> None:
 def test_missing_extra_is_named(missing: str) -> None:
     """Without the demo's packages, the line says what to install."""
     script = (
-        f"import sys, instrumented_pool.__main__ as it; sys.modules[{missing!r}] = None; sys.exit(m.main(['demo']))"
+        f"import sys, instrumented_pool.__main__ as m; sys.modules[{missing!r}] = None; sys.exit(m.main(['demo']))"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=PATIENCE, check=False)
     assert done.returncode == 2
