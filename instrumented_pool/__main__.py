@@ -29,6 +29,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _demo(options: argparse.Namespace) -> int:
+    if sys.platform == "win32":
+        return _refuse("the demo needs signals and process groups as Linux and macOS have them")
     try:
         from ._demo._errors import CannotRun
         from ._demo._run import run

@@ -23,7 +23,7 @@ def report(
     onward: list[str],
 ) -> None:
     """Print it all."""
-    _heading(console, "What happened")
+    _heading(console, f"What happened in {programme.seconds:.0f} s: {programme.heading}")
     for number, result in enumerate(programme.results, 1):
         console.print(Text(f"{number}  {result.act.title}", "bold"))
         _claims(console, result.claims)

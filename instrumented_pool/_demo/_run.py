@@ -7,7 +7,7 @@ import signal
 import sys
 from argparse import Namespace
 from collections import Counter, deque
-from collections.abc import Callable, Coroutine, Iterable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import AsyncExitStack
 from typing import Any, TypeAlias
 
@@ -25,15 +25,24 @@ from ._proxy import Proxy
 from ._recorder import Recorder
 from ._report import report
 from ._server import HOST, Valkey
-from ._stage import BURST_LIMIT, MAX_SIZE, Claim, Stage, TracedRedis, in_background
+from ._stage import BURST_LIMIT, MAX_SIZE, Stage, TracedRedis, in_background
 from ._story import ACTS, LEAK_AFTER, reckoning
 from ._telemetry import telemetry
 from ._view import LiveView
-from ._waterfall import misplaced, slowest_acquire
+from ._waterfall import slowest_acquire
 
 ViewFor: TypeAlias = Callable[[Programme, Console], View]
 
 FAST = 0.17  # of the usual pace
+_ONWARD: tuple[str, ...] = (
+    "README.md               what it is, and an example to copy",
+    "docs/how-it-works.md    why there is no lock, and what burst means",
+    "docs/events.md          every event, and what it carries",
+    "--view                  these traces in a browser, by the Aspire dashboard",
+    "--otlp URL              traces and metrics to a collector (--datadog: an agent)",
+    "--prometheus PORT       metrics to be scraped while the story runs",
+    "--redis URL             the story on a server of your own",
+)
 _SIGNALS = {signal.SIGHUP: 129, signal.SIGINT: 130, signal.SIGTERM: 143}
 
 
@@ -85,7 +94,7 @@ async def _play(options: Namespace, console: Console, view_for: ViewFor) -> int:
         with _kept_logs() as logs:
             stage, programme, spans = await _perform(options, collectors, console, view_for)
         waterfall = slowest_acquire(spans)
-        claims = [*reckoning(stage), _nesting(spans)]
+        claims = reckoning(stage, spans)
         if opened is not None and waterfall is not None:
             onward.insert(0, f"The trace above, and all the others: {opened.link(waterfall.trace_id)}")
         report(console, programme, claims, waterfall, stage.timeout, logs, onward)
@@ -98,10 +107,7 @@ async def _play(options: Namespace, console: Console, view_for: ViewFor) -> int:
 
 
 async def _perform(
-    options: Namespace,
-    collectors: list[str],
-    console: Console,
-    view_for: ViewFor,
+    options: Namespace, collectors: list[str], console: Console, view_for: ViewFor
 ) -> tuple[Stage, Programme, deque[ReadableSpan]]:
     async with AsyncExitStack() as stack:
         server, url = None, options.redis
@@ -117,16 +123,8 @@ async def _perform(
         observers: list[Observer] = [*watching.observers, recorder, feed]
         if options.prometheus is not None:
             observers.append(stack.enter_context(scraped(options.prometheus)))
-        pool = ConnectionPool(
-            strategy=TracedRedis(watching.tracer, through(url, proxy), socket_timeout=10, socket_connect_timeout=10),
-            name="orders-cache",
-            max_size=MAX_SIZE,
-            burst_limit=BURST_LIMIT,
-            acquire_timeout=10.0,
-            leak_after=LEAK_AFTER * pace,
-            observers=observers,
-        )
-        pool.keep_distributions()
+        strategy = TracedRedis(watching.tracer, through(url, proxy), socket_timeout=10, socket_connect_timeout=10)
+        pool = _pool(strategy, observers, leak_after=LEAK_AFTER * pace)
         stack.push_async_callback(_close, pool)
         stage = Stage(pool, recorder, watching.tracer, proxy, server, pace, feed.tell)
         what = "Valkey" if server else "your Redis"
@@ -146,6 +144,20 @@ async def _perform(
             view.end(result)
         await pool.close()
         return stage, programme, watching.spans
+
+
+def _pool(strategy: TracedRedis, observers: list[Observer], leak_after: float) -> ConnectionPool[Redis]:
+    pool = ConnectionPool(
+        strategy=strategy,
+        name="orders-cache",
+        max_size=MAX_SIZE,
+        burst_limit=BURST_LIMIT,
+        acquire_timeout=10.0,
+        leak_after=leak_after,
+        observers=observers,
+    )
+    pool.keep_distributions()
+    return pool
 
 
 def _view(programme: Programme, console: Console) -> View:
@@ -187,23 +199,3 @@ def _kept_logs() -> Iterator[Counter[str]]:
         yield lines
     finally:
         logging.getLogger().removeHandler(handler)
-
-
-def _nesting(spans: Iterable[ReadableSpan]) -> Claim:
-    counts, wrong = misplaced(spans)
-    shown = ", ".join(f"{counts.get(name, 0):,} {name}" for name in ("pool.acquire", "pool.wait", "pool.create"))
-    return Claim(
-        f"{shown} and {counts.get('redis.connect', 0):,} redis.connect spans: {wrong} of them not inside their parent",
-        wrong == 0 and all(counts.get(name) for name in ("pool.acquire", "pool.wait", "pool.create", "redis.connect")),
-    )
-
-
-_ONWARD: tuple[str, ...] = (
-    "README.md               what it is, and an example to copy",
-    "docs/how-it-works.md    why there is no lock, and what burst means",
-    "docs/events.md          every event, and what it carries",
-    "--view                  these traces in a browser, by the Aspire dashboard",
-    "--otlp URL              traces and metrics to a collector; --datadog: to an agent",
-    "--prometheus PORT       metrics to be scraped while the story runs",
-    "--redis URL             the story on a server of your own",
-)

@@ -80,6 +80,7 @@ class Stage:
     numbers: "itertools.count[int]" = field(default_factory=lambda: itertools.count(1))
 
     async def sleep(self, seconds: float) -> None:
+        """Sleep at the story's pace."""
         await asyncio.sleep(seconds * self.pace)
 
     async def until(self, condition: Callable[[PoolStats], bool], *, within: float = 5.0) -> bool:
@@ -92,6 +93,7 @@ class Stage:
         return True
 
     def mark(self) -> "Mark":
+        """Remember this moment."""
         return Mark(self, self.pool.stats(), len(self.recorder.events), time.monotonic())
 
     def traffic(
@@ -206,11 +208,14 @@ class Traffic:
 
 @contextlib.asynccontextmanager
 async def in_background(*work: Coroutine[Any, Any, None]) -> AsyncIterator[list[asyncio.Task[None]]]:
-    """Tasks that live no longer than the block."""
+    """Tasks that live no longer than the block; where it goes well but one of them failed, that is raised."""
     tasks = [asyncio.create_task(one) for one in work]
     try:
         yield tasks
     finally:
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        ended = await asyncio.gather(*tasks, return_exceptions=True)
+    for result in ended:
+        if isinstance(result, Exception):
+            raise result

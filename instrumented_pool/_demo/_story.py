@@ -2,9 +2,10 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 
+from opentelemetry.sdk.trace import ReadableSpan
 from redis.exceptions import RedisError
 
 from .. import PoolStats, PoolTimeoutError
@@ -22,6 +23,7 @@ from .._events import (
 )
 from ._recorder import of_kind, overtakings, unpaired
 from ._stage import BURST_LIMIT, MAX_SIZE, Claim, Stage, Traffic, in_background
+from ._waterfall import misplaced
 
 CALM, BUSY = 0.002, 0.025  # seconds by which the proxy holds every answer back
 STALLED = 2.0  # seconds, at pace 1, that the server answers nothing
@@ -223,17 +225,23 @@ async def _bring_back(stage: Stage) -> None:
         await stage.proxy.accept()
 
 
-def reckoning(stage: Stage) -> list[Claim]:
+def reckoning(stage: Stage, spans: Iterable[ReadableSpan]) -> list[Claim]:
     """What must be true of the whole run, once the pool is closed."""
     stats, recorded = stage.pool.stats(), stage.recorder.events
     wrong, closed = unpaired(recorded), sum(stats.closed.values())
+    counts, misled = misplaced(spans)
+    kinds = ("pool.acquire", "pool.wait", "pool.create", "redis.connect")
     counted = len(of_kind(Acquired, recorded)), len(of_kind(AcquireFailed, recorded)), len(of_kind(Created, recorded))
     return [
         Claim(f"{stats.created} connections created, {closed} closed, {stats.total} left", stats.created == closed),
-        Claim(f"{len(recorded):,} events: every start has exactly one end, {len(wrong)} do not", not wrong),
+        Claim(f"{len(recorded):,} events: every start has exactly one end, with {len(wrong)} exceptions", not wrong),
         Claim(
             f"{counted[0]:,} acquires served and {counted[1]:,} not, by the events as by stats()",
             counted == (sum(stats.acquired.values()), sum(stats.failed.values()), stats.created),
+        ),
+        Claim(
+            f"spans: {', '.join(f'{counts[kind]:,} {kind}' for kind in kinds)}; {misled} outside of their parent",
+            all(counts[kind] for kind in kinds) and not misled,
         ),
     ]
 

@@ -1,5 +1,6 @@
 """The trace of the slowest acquire, from its real spans."""
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -51,18 +52,16 @@ def slowest_acquire(spans: Iterable[ReadableSpan]) -> Waterfall | None:
     return _waterfall(max(traces.values(), key=len))
 
 
-def misplaced(spans: Iterable[ReadableSpan]) -> tuple[dict[str, int], int]:
+def misplaced(spans: Iterable[ReadableSpan]) -> tuple[Counter[str], int]:
     """How many spans there are of each name, and how many of those of pool and driver do not lie where they belong."""
     spans = list(spans)
     names = {_ids(span)[1]: span.name for span in spans}
-    counts: dict[str, int] = {}
     wrong = 0
     for span in spans:
-        counts[span.name] = counts.get(span.name, 0) + 1
         if span.name in _PARENTS:
             parent = names.get(span.parent.span_id) if span.parent else None
             wrong += parent not in _PARENTS[span.name]
-    return counts, wrong
+    return Counter(span.name for span in spans), wrong
 
 
 _PARENTS = {

@@ -21,7 +21,7 @@ import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from instrumented_pool.__main__ import main
-from instrumented_pool._demo import _run
+from instrumented_pool._demo import _aspire, _options, _run
 from instrumented_pool._demo._server import Valkey, free_port
 from instrumented_pool._demo._stage import Claim, Stage
 from instrumented_pool._demo._story import Act
@@ -129,6 +129,28 @@ def test_claim_that_does_not_hold_makes_the_exit_code_1(
     assert "✗ pigs fly" in capsys.readouterr().out
 
 
+def test_view_that_is_not_installed_is_said_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """How to install the dashboard; the story is told all the same."""
+    monkeypatch.setattr(_options, "find", lambda: None)
+    monkeypatch.setattr(_run, "ACTS", ())
+    main(["demo", "--fast", "--view"])
+    told = capsys.readouterr()
+    assert told.err == f"{_aspire.how_to_install()}\n"
+    assert "npm install --global --ignore-scripts @microsoft/aspire-cli-" in told.out
+
+
+def test_dashboard_is_found_where_the_environment_names_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Before any other place, if it can be run."""
+    dashboard = tmp_path / "aspire"
+    dashboard.touch(mode=0o755)
+    monkeypatch.setenv("INSTRUMENTED_POOL_ASPIRE", str(dashboard))
+    assert _aspire.find() == str(dashboard)
+    dashboard.chmod(0o644)
+    assert _aspire.find() != str(dashboard)
+
+
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
@@ -168,9 +190,7 @@ def test_port_in_use_is_said_in_one_line() -> None:
 @pytest.mark.parametrize("missing", ["rich", "redis", "opentelemetry.sdk", "instrumented_pool_otel"])
 def test_missing_extra_is_named(missing: str) -> None:
     """Without the demo's packages, the line says what to install."""
-    script = (
-        f"import sys, instrumented_pool.__main__ as m; sys.modules[{missing!r}] = None; sys.exit(m.main(['demo']))"
-    )
+    script = f"import sys, instrumented_pool.__main__ as m; sys.modules[{missing!r}] = None; sys.exit(m.main(['demo']))"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=PATIENCE, check=False)
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
