@@ -851,7 +851,8 @@ class ConnectionPool(Generic[Conn]):
         filled = self._filled
         if filled is not None and (error is not None or self._ready() >= self._min_size):
             self._filled = None
-            filled.set_result(error)
+            if not self._loop.is_closed():
+                filled.set_result(error)
 
     # ------------------------------------------------------------------ release
 
@@ -1001,7 +1002,7 @@ class ConnectionPool(Generic[Conn]):
         """A slot is free: end the burst, fill the room, tell `close()`."""
         self._note_burst()
         self._grow()
-        if not self._slots and self._empty is not None:
+        if not self._slots and self._empty is not None and not self._loop.is_closed():
             self._empty.set()
 
     # ------------------------------------------------------------------ limits
@@ -1091,7 +1092,7 @@ class ConnectionPool(Generic[Conn]):
         for slot in idle:
             self._close(slot, "pool_closed")
         for task in list(self._creating.values()):
-            if task is not None:
+            if task is not None and not self._loop.is_closed():
                 task.cancel()
         self._tell_filled(self._closed_error())
         self._bus.raise_escaped()
