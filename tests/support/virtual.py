@@ -66,6 +66,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         super().__init__(selector)
         selector.loop = self
         self._ready = _Ready()
+        self._clock_resolution = 1e-6  # after a year of seconds the usual one is lost in rounding
         self.complaints: list[str] = []  # what asyncio would have logged
 
     def time(self) -> float:
