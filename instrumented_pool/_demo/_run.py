@@ -33,7 +33,7 @@ from ._waterfall import slowest_acquire
 
 ViewFor: TypeAlias = Callable[[Programme, Console], View]
 
-FAST = 0.17  # of the usual pace
+FAST = 0.16  # of the usual pace
 _ONWARD: tuple[str, ...] = (
     "README.md               what it is, and an example to copy",
     "docs/how-it-works.md    why there is no lock, and what burst means",

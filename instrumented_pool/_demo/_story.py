@@ -51,7 +51,7 @@ async def calm(stage: Stage) -> list[Claim]:
     async with stage.traffic(4, pause=0.04) as traffic:
         await stage.until(lambda stats: stats.total >= 4 and not stats.creating)
         mark = stage.mark()
-        await stage.sleep(3.5)
+        await stage.sleep(4.0)
     acquired, stats = of_kind(Acquired, mark.events), stage.pool.stats()
     idle = sum(event.source == "idle" for event in acquired)
     return [
@@ -69,7 +69,7 @@ async def surge(stage: Stage) -> list[Claim]:
     stage.proxy.delay = BUSY
     async with stage.traffic(4, pause=0.04) as regulars:
         async with stage.traffic(40) as crowd:
-            await stage.sleep(2.8)
+            await stage.sleep(3.2)
             stage.tell("the crowd leaves: what it needed beyond max_size is closed as it comes back")
         stage.proxy.delay = CALM
         await stage.until(_no_longer_bursting)
@@ -106,7 +106,7 @@ async def stall(stage: Stage) -> list[Claim]:
             stage.tell("the server answers again")
             await stage.until(lambda _: any(event.acquire_id == last for event in of_kind(Acquired, mark.events)))
             drained = time.monotonic() - back
-            await stage.sleep(0.8)
+            await stage.sleep(1.2)
     stage.proxy.delay = CALM
     await stage.until(_no_longer_bursting)
     queued, overtaken = overtakings(mark.events)
@@ -148,7 +148,7 @@ async def forget(stage: Stage) -> list[Claim]:
         provider.set()
         stage.tell("the error named them: the provider is woken, the checkouts give back what they held")
         await asyncio.gather(*checkouts)
-        await stage.sleep(1.0)
+        await stage.sleep(1.5)
     await stage.until(_no_longer_bursting)
     stage.timeout = errors[-1] if errors else None
     holders = errors[-1].holders if errors else ()
@@ -177,14 +177,14 @@ async def forget(stage: Stage) -> list[Claim]:
 async def kill(stage: Stage) -> list[Claim]:
     mark = stage.mark()
     async with stage.traffic(6, pause=0.02) as traffic:
-        await stage.sleep(0.8)
+        await stage.sleep(1.2)
         down = time.monotonic()
         await _take_away(stage)
         await stage.sleep(1.4)
         await _bring_back(stage)
         back = time.monotonic()
         stage.tell("it is back")
-        await stage.sleep(1.6)
+        await stage.sleep(2.2)
     errors = [error for error in traffic.errors if isinstance(error, RedisError)]
     stale = sum(event.reason == "stale" for event in of_kind(Closed, mark.events))
     refused = len(of_kind(CreateFailed, mark.events))

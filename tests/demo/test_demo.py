@@ -110,7 +110,7 @@ def test_report_draws_the_slowest_acquire_from_its_spans(story: str) -> None:
 def test_report_shows_the_error_that_names_the_holders(story: str) -> None:
     """The real text of the real error: task, seconds, and where it is now."""
     words = " ".join(story.partition("PoolTimeoutError: pool 'orders-cache': ")[2].split())
-    assert words.startswith("no connection within 0.170 s (waiting=")
+    assert re.match(r"no connection within 0\.\d{3} s \(waiting=\d+ in_use=12 ", words)
     assert re.search(
         r"POST /checkout 1 has held connection \d+ for 0\.\d{3} s, now in checkout \(.*> charge_card \(", words
     )
