@@ -18,7 +18,7 @@ READY := $(VENV)/ready
 GATES_READY := $(VENV)/gates-ready
 MOVED := $(if $(filter-out $(CURDIR),$(shell cat $(READY) 2>/dev/null)),moved)
 
-.PHONY: help demo test lint format types wheel-test addresses bench lock clean moved
+.PHONY: help demo film test lint format types wheel-test addresses bench lock clean moved
 .DEFAULT_GOAL := help
 
 help: ## List these targets
@@ -27,6 +27,9 @@ help: ## List these targets
 
 demo: $(READY) ## Watch a pool of connections to a real server live through a bad day (ARGS=--help lists options)
 	@$(RUN) -m instrumented_pool demo $(ARGS)
+
+film: $(READY) ## Film the demo once more for the README
+	@$(RUN) tools/film-demo
 
 test: $(READY) ## Run the tests
 	@$(RUN) -m pytest $(ARGS)
