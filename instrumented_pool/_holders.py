@@ -1,9 +1,10 @@
 """Where a task is now, read from its suspended frames only when somebody asks."""
 
 import asyncio
+import gc
 import sys
 from pathlib import PurePath
-from types import CodeType, FrameType
+from types import AsyncGeneratorType, CodeType, CoroutineType, FrameType, GeneratorType
 from typing import Any
 
 _PACKAGE = PurePath(__file__).parent
@@ -43,8 +44,14 @@ def _suspended_frames(awaited: Any) -> list[str]:
                 awaited = getattr(awaited, below, None)
                 break
         else:
-            break
+            awaited = _wrapped(awaited)
     return frames
+
+
+def _wrapped(awaited: Any) -> Any:
+    """What a step of an async generator, or the `__await__` of a coroutine, stands for: only the collector can tell."""
+    within = (CoroutineType, GeneratorType, AsyncGeneratorType)
+    return next((found for found in gc.get_referents(awaited) if isinstance(found, within)), None)
 
 
 def _running_frames(coroutine: Any) -> tuple[str, ...]:
