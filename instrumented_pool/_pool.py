@@ -194,6 +194,8 @@ class ConnectionPool(Generic[Conn]):
         ValueError: an argument is out of range; the message names it and its value.
     """
 
+    _closed = True  # until __init__ has run: __del__ reads it of a pool whose arguments were refused, too
+
     def __init__(
         self,
         *,
@@ -495,7 +497,7 @@ class ConnectionPool(Generic[Conn]):
         )
 
     def __del__(self) -> None:
-        if self._slots and not self._closed:
+        if not self._closed and self._slots:
             warnings.warn(f"{self!r} was never closed; await its close()", ResourceWarning, source=self, stacklevel=2)
 
     # ------------------------------------------------------------------ acquire
