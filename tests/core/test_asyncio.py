@@ -1,0 +1,187 @@
+"""The pool under what asyncio offers: eager tasks, time-outs, groups, generators."""
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from instrumented_pool import PoolError, PoolTimeoutError
+from support.callers import callers, leave_all
+from support.fakes import FakeConnection, FakeStrategy, MakePool
+from support.recorder import Recorder
+from support.virtual import steps
+from support.whole import assert_whole
+
+needs_eager_tasks = pytest.mark.skipif(
+    sys.version_info < (3, 12), reason="asyncio.eager_task_factory came with Python 3.12: run the tests on that"
+)
+
+
+def begin_tasks_at_once() -> None:
+    """Every task runs its first step within `create_task`."""
+    if sys.version_info >= (3, 12):
+        asyncio.get_running_loop().set_task_factory(asyncio.eager_task_factory)
+
+
+@needs_eager_tasks
+@pytest.mark.parametrize("steps_to_connect", [0, 2])
+@pytest.mark.parametrize("close_steps", [None, 0, 2])
+async def test_eager_tasks_burst_and_shrink(
+    make_pool: MakePool, strategy: FakeStrategy, recorder: Recorder, steps_to_connect: int, close_steps: int | None
+) -> None:
+    """A creation, and a close, that ends within the very call that starts it."""
+    begin_tasks_at_once()
+    strategy.create_steps, strategy.close_steps = steps_to_connect, close_steps
+    pool = make_pool(max_size=2, burst_limit=4, min_size=1, observers=[recorder])
+
+    async def borrow() -> None:
+        async with pool.get_connection():
+            assert_whole(pool)
+            await asyncio.sleep(0.01)
+        assert_whole(pool)
+
+    await asyncio.gather(*(borrow() for _ in range(20)))
+    assert pool.stats().total <= 2
+    assert len(strategy.created) >= 4
+
+
+@needs_eager_tasks
+async def test_eager_creation_that_fails_is_raised_where_its_caller_waits(
+    make_pool: MakePool, strategy: FakeStrategy
+) -> None:
+    """Although it failed before the caller could begin to wait."""
+    begin_tasks_at_once()
+    strategy.create_errors.append(OSError("refused"))
+    pool = make_pool()
+    with pytest.raises(OSError, match="refused"):
+        await pool.get_connection().__aenter__()
+    async with pool.get_connection() as conn:
+        assert conn.number == 1
+
+
+@needs_eager_tasks
+async def test_eager_creation_that_arrives_dead_waits_out_the_back_off(
+    make_pool: MakePool, strategy: FakeStrategy
+) -> None:
+    """It does not recurse."""
+    begin_tasks_at_once()
+    strategy.arrive_dead = 500
+    async with make_pool().get_connection(timeout=None) as conn:
+        assert conn.number == 501
+
+
+async def test_task_group_that_fails_gives_every_connection_back(make_pool: MakePool) -> None:
+    """Its other tasks are cancelled, in the queue and in their bodies."""
+    pool = make_pool(max_size=2)
+
+    async def work(number: int) -> None:
+        async with pool.get_connection():
+            await asyncio.sleep(number)
+            raise ValueError(number)
+
+    async def group() -> None:
+        async with asyncio.TaskGroup() as tasks:
+            for number in range(1, 6):
+                tasks.create_task(work(number))
+
+    with pytest.raises(ExceptionGroup):
+        await group()
+    await steps()
+    assert (pool.stats().in_use, pool.stats().waiting) == (0, 0)
+
+
+async def test_time_out_within_the_body_closes_the_connection(make_pool: MakePool, strategy: FakeStrategy) -> None:
+    """`asyncio.timeout` cancels the body in the middle of a command."""
+    pool = make_pool()
+
+    async def query() -> None:
+        async with asyncio.timeout(1.0), pool.get_connection():
+            await asyncio.sleep(10)
+
+    with pytest.raises(TimeoutError):
+        await query()
+    assert len(strategy.closed) == 1
+
+
+async def test_time_out_caught_within_the_body_keeps_the_connection(make_pool: MakePool) -> None:
+    """Whoever handles it inside knows what state the connection is in."""
+    pool = make_pool()
+
+    async def query() -> None:
+        async with asyncio.timeout(1.0):
+            await asyncio.sleep(10)
+
+    async with pool.get_connection():
+        with pytest.raises(TimeoutError):
+            await query()
+    assert pool.stats().idle == 1
+
+
+async def test_two_time_outs_at_one_moment_end_the_wait_once(make_pool: MakePool) -> None:
+    """The pool's own and asyncio's: one of them is raised, and nothing is lost."""
+    pool = make_pool()
+    (holder,) = await callers(pool, 1)
+
+    async def ask() -> None:
+        async with asyncio.timeout(1.0), pool.get_connection(timeout=1.0):
+            pass
+
+    with pytest.raises(TimeoutError):
+        await ask()
+    assert sum(pool.stats().failed.values()) == 1
+    await holder.leave()
+    assert pool.stats().idle == 1
+
+
+async def test_hand_off_at_the_moment_of_the_time_out_loses_nothing(make_pool: MakePool) -> None:
+    """Whichever comes first, the connection has one owner."""
+    pool = make_pool()
+    for early in (True, False):
+        (holder,) = await callers(pool, 1)
+        loop = asyncio.get_running_loop()
+        if early:
+            loop.call_later(1.0, holder.let_go)
+        (caller,) = await callers(pool, 1, timeout=1.0)
+        if not early:
+            loop.call_later(1.0, holder.let_go)
+        await asyncio.sleep(2.0)
+        await leave_all(caller)
+        error = None if caller.task.exception() is None else type(caller.task.exception())
+        assert (caller.conn is None) == (error is PoolTimeoutError)
+        assert_whole(pool)
+        assert pool.stats().idle == 1
+
+
+async def test_lease_within_an_async_context_manager_of_the_callers(make_pool: MakePool) -> None:
+    """As dependency injection does it."""
+    pool = make_pool()
+
+    @asynccontextmanager
+    async def connection() -> AsyncIterator[FakeConnection]:
+        async with pool.get_connection() as conn:
+            yield conn
+
+    async with connection() as conn:
+        assert conn.number == 1
+    assert pool.stats().idle == 1
+
+
+async def test_shutdown_that_cancels_every_task_leaves_the_pool_usable(
+    make_pool: MakePool, strategy: FakeStrategy
+) -> None:
+    """The pool's own tasks included, as `asyncio.run` does it at its end."""
+    strategy.create_steps = strategy.close_steps = 5
+    pool = make_pool(max_size=2, burst_limit=3)
+    made = await callers(pool, 5)
+    await steps(3)
+    me = asyncio.current_task()
+    for task in asyncio.all_tasks():
+        if task is not me:
+            task.cancel()
+    for caller in made:
+        assert isinstance(await caller.error(), asyncio.CancelledError | PoolError)
+    await steps(30)
+    assert_whole(pool)
+    assert (pool.stats().in_use, pool.stats().waiting, pool.stats().creating) == (0, 0, 0)
