@@ -1,7 +1,6 @@
-"""The pool under what asyncio offers: eager tasks, time-outs, groups, generators."""
+"""The pool under what asyncio offers: time-outs, groups, generators, shutdown."""
 
 import asyncio
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -10,66 +9,8 @@ import pytest
 from instrumented_pool import PoolError, PoolTimeoutError
 from support.callers import callers, leave_all
 from support.fakes import FakeConnection, FakeStrategy, MakePool
-from support.recorder import Recorder
 from support.virtual import steps
 from support.whole import assert_whole
-
-needs_eager_tasks = pytest.mark.skipif(
-    sys.version_info < (3, 12), reason="asyncio.eager_task_factory came with Python 3.12: run the tests on that"
-)
-
-
-def begin_tasks_at_once() -> None:
-    """Every task runs its first step within `create_task`."""
-    if sys.version_info >= (3, 12):
-        asyncio.get_running_loop().set_task_factory(asyncio.eager_task_factory)
-
-
-@needs_eager_tasks
-@pytest.mark.parametrize("steps_to_connect", [0, 2])
-@pytest.mark.parametrize("close_steps", [None, 0, 2])
-async def test_eager_tasks_burst_and_shrink(
-    make_pool: MakePool, strategy: FakeStrategy, recorder: Recorder, steps_to_connect: int, close_steps: int | None
-) -> None:
-    """A creation, and a close, that ends within the very call that starts it."""
-    begin_tasks_at_once()
-    strategy.create_steps, strategy.close_steps = steps_to_connect, close_steps
-    pool = make_pool(max_size=2, burst_limit=4, min_size=1, observers=[recorder])
-
-    async def borrow() -> None:
-        async with pool.get_connection():
-            assert_whole(pool)
-            await asyncio.sleep(0.01)
-        assert_whole(pool)
-
-    await asyncio.gather(*(borrow() for _ in range(20)))
-    assert pool.stats().total <= 2
-    assert len(strategy.created) >= 4
-
-
-@needs_eager_tasks
-async def test_eager_creation_that_fails_is_raised_where_its_caller_waits(
-    make_pool: MakePool, strategy: FakeStrategy
-) -> None:
-    """Although it failed before the caller could begin to wait."""
-    begin_tasks_at_once()
-    strategy.create_errors.append(OSError("refused"))
-    pool = make_pool()
-    with pytest.raises(OSError, match="refused"):
-        await pool.get_connection().__aenter__()
-    async with pool.get_connection() as conn:
-        assert conn.number == 1
-
-
-@needs_eager_tasks
-async def test_eager_creation_that_arrives_dead_waits_out_the_back_off(
-    make_pool: MakePool, strategy: FakeStrategy
-) -> None:
-    """It does not recurse."""
-    begin_tasks_at_once()
-    strategy.arrive_dead = 500
-    async with make_pool().get_connection(timeout=None) as conn:
-        assert conn.number == 501
 
 
 async def test_task_group_that_fails_gives_every_connection_back(make_pool: MakePool) -> None:

@@ -1,0 +1,60 @@
+"""The pool under `asyncio.eager_task_factory`: a task may be over before `create_task` returns."""
+
+import asyncio
+import sys
+
+import pytest
+
+from support.fakes import FakeStrategy, MakePool
+from support.recorder import Recorder
+from support.whole import assert_whole
+
+
+def begin_tasks_at_once() -> None:
+    """Every task runs its first step within `create_task`."""
+    if sys.version_info >= (3, 12):  # below, conftest.py keeps this file from being collected
+        asyncio.get_running_loop().set_task_factory(asyncio.eager_task_factory)
+
+
+@pytest.mark.parametrize("steps_to_connect", [0, 2])
+@pytest.mark.parametrize("close_steps", [None, 0, 2])
+async def test_eager_tasks_burst_and_shrink(
+    make_pool: MakePool, strategy: FakeStrategy, recorder: Recorder, steps_to_connect: int, close_steps: int | None
+) -> None:
+    """A creation, and a close, that ends within the very call that starts it."""
+    begin_tasks_at_once()
+    strategy.create_steps, strategy.close_steps = steps_to_connect, close_steps
+    pool = make_pool(max_size=2, burst_limit=4, min_size=1, observers=[recorder])
+
+    async def borrow() -> None:
+        async with pool.get_connection():
+            assert_whole(pool)
+            await asyncio.sleep(0.01)
+        assert_whole(pool)
+
+    await asyncio.gather(*(borrow() for _ in range(20)))
+    assert pool.stats().total <= 2
+    assert len(strategy.created) >= 4
+
+
+async def test_eager_creation_that_fails_is_raised_where_its_caller_waits(
+    make_pool: MakePool, strategy: FakeStrategy
+) -> None:
+    """Although it failed before the caller could begin to wait."""
+    begin_tasks_at_once()
+    strategy.create_errors.append(OSError("refused"))
+    pool = make_pool()
+    with pytest.raises(OSError, match="refused"):
+        await pool.get_connection().__aenter__()
+    async with pool.get_connection() as conn:
+        assert conn.number == 1
+
+
+async def test_eager_creation_that_arrives_dead_waits_out_the_back_off(
+    make_pool: MakePool, strategy: FakeStrategy
+) -> None:
+    """It does not recurse."""
+    begin_tasks_at_once()
+    strategy.arrive_dead = 500
+    async with make_pool().get_connection(timeout=None) as conn:
+        assert conn.number == 501
