@@ -15,7 +15,8 @@ SECONDS = ["acquire_timeout", "max_lifetime", "idle_timeout", "close_timeout", "
 
 def build(**options: Any) -> ConnectionPool[FakeConnection]:
     """A pool of good input, but for `options`."""
-    return ConnectionPool(**{"strategy": FakeStrategy(), "max_size": 2, **options})
+    arguments: dict[str, Any] = {"strategy": FakeStrategy(), "max_size": 2, **options}
+    return ConnectionPool(**arguments)
 
 
 @pytest.mark.parametrize("value", ["3", 2.0, True, object])
@@ -249,4 +250,4 @@ async def test_bad_limit_is_refused_by_its_setter(make_pool: MakePool, value: An
 def test_arguments_are_keywords_only() -> None:
     """Nobody has to count them."""
     with pytest.raises(TypeError, match="positional"):
-        ConnectionPool(FakeStrategy(), 1)  # type: ignore[misc,call-arg]  # the mistake
+        ConnectionPool(FakeStrategy(), 1)  # type: ignore[call-arg]  # the mistake

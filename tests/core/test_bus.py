@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -51,7 +52,7 @@ class Calls(Observer):
         self.call(event)
 
 
-async def borrow(pool: "ConnectionPool[object]") -> None:
+async def borrow(pool: ConnectionPool[Any]) -> None:
     """Take a connection and give it back."""
     async with pool.get_connection():
         pass
@@ -93,10 +94,10 @@ async def test_observer_is_told_when_it_is_attached_and_detached(make_pool: Make
     told: list[tuple[str, object]] = []
 
     class Attaching(Observer):
-        def attached(self, pool: "ConnectionPool[object]") -> None:
+        def attached(self, pool: ConnectionPool[Any]) -> None:
             told.append(("attached", pool))
 
-        def detached(self, pool: "ConnectionPool[object]") -> None:
+        def detached(self, pool: ConnectionPool[Any]) -> None:
             told.append(("detached", pool))
 
     observer = Attaching()
@@ -146,9 +147,7 @@ async def test_on_event_is_told_everything_after_the_hook_of_its_own(make_pool: 
     ]
 
 
-async def test_failing_hook_is_logged_once_and_redacted(
-    make_pool: MakePool, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_failing_hook_is_logged_once_and_redacted(make_pool: MakePool, caplog: pytest.LogCaptureFixture) -> None:
     """G4: with the pool, the hook and the place; a thousand failures are one line."""
     pool = make_pool(name="orders", observers=[Broken()])
     with caplog.at_level(logging.ERROR, "instrumented_pool"):
@@ -216,7 +215,7 @@ async def test_bound_hooks_of_an_instance_are_called(make_pool: MakePool) -> Non
     """A hook may be set on the object, as tests and scripts do."""
     told: list[Event] = []
     observer = Observer()
-    observer.on_acquired = told.append  # type: ignore[method-assign]  # the point of this test
+    observer.on_acquired = told.append  # type: ignore[method-assign,assignment]  # the point of this test
     await borrow(make_pool(observers=[observer]))
     assert len(told) == 1
 

@@ -64,9 +64,7 @@ async def test_time_out_error_carries_the_last_creation_error(make_pool: MakePoo
     await holder.leave()
 
 
-async def test_creation_that_succeeds_ends_the_last_creation_error(
-    make_pool: MakePool, strategy: FakeStrategy
-) -> None:
+async def test_creation_that_succeeds_ends_the_last_creation_error(make_pool: MakePool, strategy: FakeStrategy) -> None:
     """An old trouble is no explanation of a new one."""
     strategy.create_errors.append(OSError("refused"))
     pool = make_pool()

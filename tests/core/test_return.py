@@ -24,12 +24,11 @@ async def test_connection_is_reused_after_a_normal_exit(make_pool: MakePool) -> 
 async def test_connection_is_reused_after_an_exception_in_the_body(make_pool: MakePool) -> None:
     """An application's error says nothing about the connection, and it leaves the pool as it was raised."""
     pool, error = make_pool(), ValueError("of the application")
-    with pytest.raises(ValueError, match="of the application") as caught:
-        async with pool.get_connection() as first:
-            raise error
-    assert caught.value is error
+    (holder,) = await callers(pool, 1)
+    await holder.leave(error)
+    assert await holder.error() is error
     async with pool.get_connection() as second:
-        assert second is first
+        assert second is holder.conn
 
 
 async def test_connection_is_closed_after_a_cancellation_in_the_body(

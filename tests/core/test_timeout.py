@@ -36,7 +36,7 @@ async def test_callers_own_timeout_comes_before_the_pools(make_pool: MakePool) -
 async def test_none_waits_for_ever(make_pool: MakePool) -> None:
     """A year is nothing."""
     pool = make_pool()
-    holder, = await callers(pool, 1)
+    (holder,) = await callers(pool, 1)
     (patient,) = await callers(pool, 1, timeout=None)
     await asyncio.sleep(365 * 86400)
     assert patient.waits
@@ -47,7 +47,7 @@ async def test_none_waits_for_ever(make_pool: MakePool) -> None:
 async def test_deadlines_are_kept_in_whatever_order_they_stand(make_pool: MakePool) -> None:
     """The queue is in order of asking, the deadlines need not be."""
     pool = make_pool()
-    holder, = await callers(pool, 1)
+    (holder,) = await callers(pool, 1)
     late = Caller(pool, timeout=9.0)
     ever = Caller(pool, timeout=None)
     soon = Caller(pool, timeout=2.0)
@@ -84,7 +84,6 @@ async def test_time_out_from_outside_is_a_cancellation_that_loses_nothing(make_p
     """What is raised is asyncio's, what is counted is `cancelled`."""
     pool = make_pool()
     (holder,) = await callers(pool, 1)
-
 
     async def ask() -> None:
         async with asyncio.timeout(1.0 if outer else None), pool.get_connection():

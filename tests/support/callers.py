@@ -17,12 +17,15 @@ class Caller:
     def __init__(self, pool: Pool, **options: Any) -> None:
         self.conn: FakeConnection | None = None
         self._pool, self._options = pool, options
-        self._end: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._end = asyncio.Event()
+        self._raises: BaseException | None = None
         self.task = asyncio.ensure_future(self._run())
 
     async def _run(self) -> None:
         async with self._pool.get_connection(**self._options) as self.conn:
-            await self._end
+            await self._end.wait()
+            if self._raises is not None:
+                raise self._raises
 
     @property
     def waits(self) -> bool:
@@ -36,10 +39,8 @@ class Caller:
 
     def let_go(self, error: BaseException | None = None) -> None:
         """The same without waiting."""
-        if error is None:
-            self._end.set_result(None)
-        else:
-            self._end.set_exception(error)
+        self._raises = error
+        self._end.set()
 
     async def cancel(self) -> None:
         """Cancel it and wait until it is gone."""
@@ -62,7 +63,7 @@ async def callers(pool: Pool, count: int, **options: Any) -> list[Caller]:
 async def leave_all(*those: Caller) -> None:
     """Let everybody go who has not gone."""
     for caller in those:
-        if not caller.task.done() and not caller._end.done():
+        if not caller._end.is_set():
             caller.let_go()
     pending = {caller.task for caller in those}
     if pending:

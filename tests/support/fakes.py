@@ -31,6 +31,7 @@ class FakeStrategy(ConnectionStrategy[FakeConnection]):
         close_errors: the same for closes.
         arrive_dead: how many of the next connections are closed when they arrive.
         faults: what the n-th call of a method raises, by (method, n).
+        closing: what `close_connection` returns instead.
         gate: while it is clear, `create_connection` waits.
         created, closed: the connections, in order.
         calls: how often each method was called.
@@ -43,6 +44,7 @@ class FakeStrategy(ConnectionStrategy[FakeConnection]):
         self.close_errors: deque[BaseException | None] = deque()
         self.arrive_dead = 0
         self.faults: dict[tuple[str, int], BaseException] = {}
+        self.closing: Callable[[], Awaitable[None]] | None = None
         self.gate = asyncio.Event()
         self.gate.set()
         self.created: list[FakeConnection] = []
@@ -78,6 +80,8 @@ class FakeStrategy(ConnectionStrategy[FakeConnection]):
     def close_connection(self, conn: FakeConnection) -> Awaitable[None] | None:
         self.given_up.append(conn)
         self._called("close_connection")
+        if self.closing is not None:
+            return self.closing()
         if self.close_steps is not None:
             return self._close_slowly(conn, self.close_steps)
         self._close(conn)

@@ -123,8 +123,8 @@ async def _play(
     observed: bool,
 ) -> bool:
     strategy, recorder = scenario.strategy(), Recorder()
-    options = {"max_size": 1, "observers": [recorder] if observed else [], **scenario.options}
-    pool = ConnectionPool(strategy=strategy, **options)
+    options: dict[str, Any] = {"max_size": 1, "observers": [recorder] if observed else [], **scenario.options}
+    pool: Pool = ConnectionPool(strategy=strategy, **options)
     scene = Scene(pool, strategy, recorder)
     await scenario.before(scene)
     if prepare is not None:
