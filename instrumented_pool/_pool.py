@@ -717,7 +717,7 @@ class ConnectionPool(Generic[Conn]):
         self._growing = True
         try:
             while self._may_create() and (asker := self._next_asker()) is not None:
-                self._start_creating(asker, asker.context)
+                self._start_creating(asker, asker.context.copy())  # an eager task enters it within that of the last
             while self._may_fill():
                 self._start_creating(None, copy_context())
         finally:
