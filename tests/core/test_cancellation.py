@@ -3,7 +3,7 @@
 import pytest
 
 from support.scenarios import SCENARIOS
-from support.sweep import cancel_everywhere
+from support.sweep import cancel_everywhere, cancel_from, run
 
 
 @pytest.mark.parametrize("observed", [True, False], ids=["observed", "bare"])
@@ -11,3 +11,11 @@ from support.sweep import cancel_everywhere
 def test_cancelling_at_any_step_leaves_the_pool_whole(name: str, observed: bool) -> None:
     """Between any two steps every slot has one owner, and after `close()` every connection was closed once."""
     assert cancel_everywhere(SCENARIOS[name], observed=observed) > 2
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_cancelling_again_and_again_leaves_the_pool_whole(name: str) -> None:
+    """Also while it is on its way out already, as an impatient shutdown does."""
+    for step in range(cancel_everywhere(SCENARIOS[name])):
+        _, escaped = run(SCENARIOS[name], cancel_from(step))
+        assert not escaped

@@ -5,8 +5,12 @@ import sys
 
 import pytest
 
+from support.callers import callers
 from support.fakes import FakeStrategy, MakePool
 from support.recorder import Recorder
+from support.scenarios import SCENARIOS
+from support.sweep import cancel_everywhere
+from support.virtual import steps
 from support.whole import assert_whole
 
 
@@ -50,6 +54,21 @@ async def test_eager_creation_that_fails_is_raised_where_its_caller_waits(
         assert conn.number == 1
 
 
+async def test_eager_creation_that_is_made_again_for_its_caller_has_a_context_of_its_own(
+    make_pool: MakePool, strategy: FakeStrategy
+) -> None:
+    """The second begins within the end of the first, and a context cannot be entered twice."""
+    begin_tasks_at_once()
+    strategy.gate.clear()
+    pool = make_pool()
+    (caller,) = await callers(pool, 1)
+    pool.clear()
+    strategy.gate.set()
+    await steps()
+    assert caller.conn is strategy.created[1]
+    await caller.leave()
+
+
 async def test_eager_creation_that_arrives_dead_waits_out_the_back_off(
     make_pool: MakePool, strategy: FakeStrategy
 ) -> None:
@@ -58,3 +77,10 @@ async def test_eager_creation_that_arrives_dead_waits_out_the_back_off(
     strategy.arrive_dead = 500
     async with make_pool().get_connection(timeout=None) as conn:
         assert conn.number == 501
+
+
+@pytest.mark.parametrize("observed", [True, False], ids=["observed", "bare"])
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_cancelling_an_eager_task_at_any_step_leaves_the_pool_whole(name: str, observed: bool) -> None:
+    """As in test_cancellation.py, with every task begun at once."""
+    cancel_everywhere(SCENARIOS[name], observed=observed, eager=True)

@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from itertools import count
@@ -87,6 +88,17 @@ def cancel_at(step: int) -> Disturb:
     return disturb
 
 
+def cancel_from(step: int) -> Disturb:
+    """Cancel the task before the `step`-th callback and before each that follows."""
+
+    def disturb(now: int, scene: Scene, task: "asyncio.Task[None]") -> bool:
+        if now >= step:
+            task.cancel()
+        return False
+
+    return disturb
+
+
 def never(now: int, scene: Scene, task: "asyncio.Task[None]") -> bool:
     """Only look."""
     return False
@@ -98,11 +110,14 @@ def run(
     *,
     prepare: Callable[[Scene], None] | None = None,
     observed: bool = True,
+    eager: bool = False,
 ) -> tuple[bool, list[BaseException]]:
     """Run `scenario` once on a loop of its own; whether it was disturbed, and what escaped from the loop."""
     CLOCK.seconds = START
     loop = VirtualLoop()
     loop.set_exception_handler(loop.complain)
+    if eager and sys.version_info >= (3, 12):
+        loop.set_task_factory(asyncio.eager_task_factory)
     asyncio.set_event_loop(loop)
     try:
         disturbed, escaped = drive(loop, _play(loop, scenario, disturb, prepare, observed))
@@ -185,10 +200,10 @@ def _assert_idle_again(pool: Pool) -> None:
     assert (stats.in_use, stats.waiting) == (0, 0), repr(pool)
 
 
-def cancel_everywhere(scenario: Scenario, *, observed: bool = True) -> int:
+def cancel_everywhere(scenario: Scenario, *, observed: bool = True, eager: bool = False) -> int:
     """Cancel the task of `scenario` at each step until it ends by itself; how many steps that were."""
     for step in count():
-        disturbed, escaped = run(scenario, cancel_at(step), observed=observed)
+        disturbed, escaped = run(scenario, cancel_at(step), observed=observed, eager=eager)
         assert not escaped
         if not disturbed:
             return step
