@@ -3,8 +3,12 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from .redaction import describe_error
+
 if TYPE_CHECKING:
     from ._stats import Holder, PoolStats
+
+_HOLDERS_NAMED = 3
 
 
 class PoolError(Exception):
@@ -16,6 +20,8 @@ class PoolError(Exception):
 class PoolTimeoutError(PoolError, TimeoutError):
     """No connection came free in time, or not all came back before the deadline of `close()`.
 
+    The message names the pool, its counts, the three longest holds and the last creation error.
+
     Attributes:
         stats: the pool's counts at the moment the wait ended.
         holders: who held the connections at that moment, the longest hold first.
@@ -26,13 +32,18 @@ class PoolTimeoutError(PoolError, TimeoutError):
 
     def __init__(
         self,
-        message: str,
+        what: str,
         *,
         stats: "PoolStats",
         holders: "Sequence[Holder]" = (),
         last_create_error: BaseException | None = None,
     ) -> None:
-        super().__init__(message)
+        lines = [f"pool {stats.name!r}: {what} ({stats})", *(f"  {holder}" for holder in holders[:_HOLDERS_NAMED])]
+        if len(holders) > _HOLDERS_NAMED:
+            lines.append(f"  and {len(holders) - _HOLDERS_NAMED} more")
+        if last_create_error is not None:
+            lines.append(f"  the last connection could not be made: {describe_error(last_create_error)}")
+        super().__init__("\n".join(lines))
         self.stats = stats
         self.holders = tuple(holders)
         self.last_create_error = last_create_error

@@ -52,7 +52,6 @@ _Task: TypeAlias = "asyncio.Task[Any]"
 _UNBOUND = cast(asyncio.AbstractEventLoop, object())  # no task runs on it, so the first use leaves the fast path
 _DEFAULT: Final = cast(float, object())
 _BACKOFF, _BACKOFF_MAX = 0.01, 1.0  # seconds
-_HOLDERS_NAMED = 3
 
 
 class _Slot(Generic[Conn]):
@@ -631,7 +630,7 @@ class ConnectionPool(Generic[Conn]):
         if not creating and self._max_waiting is not None and self._excess() > self._max_waiting:
             del self._waiters[lease]
             full = f"max_waiting={self._max_waiting} callers are queued already"
-            raise PoolQueueFullError(f"pool {self._name!r}: {full} {_counts(self.stats())}")
+            raise PoolQueueFullError(f"pool {self._name!r}: {full} ({self.stats()})")
         self._set_deadline(lease, started)
         bus = self._bus
         if bus.on_acquire_queued:
@@ -1193,16 +1192,11 @@ class ConnectionPool(Generic[Conn]):
     def _timeout_error(
         self, what: str, stats: PoolStats | None = None, holders: tuple[Holder, ...] | None = None
     ) -> PoolTimeoutError:
-        stats = stats or self.stats()
-        holders = self.holders() if holders is None else holders
-        lines = [f"pool {self._name!r}: {what} {_counts(stats)}"]
-        lines += [f"  {holder}" for holder in holders[:_HOLDERS_NAMED]]
-        if len(holders) > _HOLDERS_NAMED:
-            lines.append(f"  and {len(holders) - _HOLDERS_NAMED} more")
-        if self._last_create_error is not None:
-            lines.append(f"  the last connection could not be made: {describe_error(self._last_create_error)}")
         return PoolTimeoutError(
-            "\n".join(lines), stats=stats, holders=holders, last_create_error=self._last_create_error
+            what,
+            stats=stats or self.stats(),
+            holders=self.holders() if holders is None else holders,
+            last_create_error=self._last_create_error,
         )
 
 
@@ -1232,10 +1226,3 @@ def _reason_of(error: BaseException) -> FailReason:
 
 def _no_connection(lease: _Lease[Any]) -> str:
     return f"no connection within {lease._timeout:.3f} s"
-
-
-def _counts(stats: PoolStats) -> str:
-    return (
-        f"(waiting={stats.waiting} in_use={stats.in_use} idle={stats.idle} creating={stats.creating}"
-        f" closing={stats.closing} max_size={stats.max_size} burst_limit={stats.burst_limit})"
-    )

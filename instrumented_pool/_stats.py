@@ -169,6 +169,12 @@ class PoolStats:
     use: Distribution | None = None
     create: Distribution | None = None
 
+    def __str__(self) -> str:
+        return (
+            f"waiting={self.waiting} in_use={self.in_use} idle={self.idle} creating={self.creating}"
+            f" closing={self.closing} max_size={self.max_size} burst_limit={self.burst_limit}"
+        )
+
     @property
     def total(self) -> int:
         """Connections of every state. Never above `limit`."""
