@@ -338,8 +338,9 @@ class ConnectionPool(Generic[Conn]):
             return
         if self._filled is None:
             self._filled = self._loop.create_future()
+        filled = self._filled  # before growing, for an eager creation may end it at once
         self._grow()
-        filled = self._filled
+        self._bus.raise_escaped()
         await asyncio.wait({filled})
         error = filled.result()
         if isinstance(error, PoolClosedError):
@@ -747,7 +748,11 @@ class ConnectionPool(Generic[Conn]):
             asker.creation = slot
         self._note_burst()
         name = f"pool {self._name!r}: create connection {slot.connection_id}"
-        task = self._loop.create_task(self._create(slot, asker), name=name, context=context)
+        try:
+            task = self._loop.create_task(self._create(slot, asker), name=name, context=context)
+        except (KeyboardInterrupt, SystemExit) as error:  # out of an eager task, which has ended with it
+            self._bus.escape(error)
+            return
         if slot in self._creating:  # an eager task may have ended already
             self._creating[slot] = task
             task.add_done_callback(partial(self._creation_ended, slot, asker))
