@@ -5,12 +5,13 @@ import sys
 
 import pytest
 
+from instrumented_pool import PoolError
 from support.callers import callers
 from support.fakes import FakeStrategy, MakePool
 from support.recorder import Recorder
 from support.scenarios import SCENARIOS
-from support.sweep import cancel_everywhere
-from support.virtual import steps
+from support.sweep import cancel_everywhere, fail_strategy, run
+from support.virtual import CLOCK, steps
 from support.whole import assert_whole
 
 
@@ -69,6 +70,18 @@ async def test_eager_creation_that_is_made_again_for_its_caller_has_a_context_of
     await caller.leave()
 
 
+async def test_open_is_ended_by_an_eager_creation(make_pool: MakePool, strategy: FakeStrategy) -> None:
+    """That is over before `open()` could begin to wait for it."""
+    begin_tasks_at_once()
+    strategy.create_errors += [OSError("refused")] * 2
+    pool = make_pool(min_size=1)
+    with pytest.raises(PoolError, match="refused"):
+        await pool.open()
+    CLOCK.seconds += 5  # a blocked loop: the next attempt is due, and its timer has not fired
+    await pool.open()
+    assert pool.stats().idle == 1
+
+
 async def test_eager_creation_that_arrives_dead_waits_out_the_back_off(
     make_pool: MakePool, strategy: FakeStrategy
 ) -> None:
@@ -84,3 +97,14 @@ async def test_eager_creation_that_arrives_dead_waits_out_the_back_off(
 def test_cancelling_an_eager_task_at_any_step_leaves_the_pool_whole(name: str, observed: bool) -> None:
     """As in test_cancellation.py, with every task begun at once."""
     cancel_everywhere(SCENARIOS[name], observed=observed, eager=True)
+
+
+@pytest.mark.parametrize("kind", [OSError, asyncio.CancelledError, KeyboardInterrupt])
+@pytest.mark.parametrize("method", ["create_connection", "connection_is_closed", "close_connection"])
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_strategy_failing_within_an_eager_task_leaves_the_pool_whole(
+    name: str, method: str, kind: type[BaseException]
+) -> None:
+    """As in test_faults.py: also where it raises through the very call that starts the task."""
+    for call in (1, 2, 3):
+        run(SCENARIOS[name], prepare=fail_strategy(method, call, kind("of the strategy")), eager=True)

@@ -7,22 +7,13 @@ from itertools import count
 import pytest
 
 from support.scenarios import SCENARIOS
-from support.sweep import Scene, run
+from support.sweep import Scene, fail_strategy, run
 
 METHODS = ["create_connection", "connection_is_closed", "close_connection"]
 
 
 class Broken(Exception):
     """What a driver may raise."""
-
-
-def fail_strategy(method: str, call: int, error: BaseException) -> Callable[[Scene], None]:
-    """Let the `call`-th call of `method`, from now on, raise `error`."""
-
-    def prepare(scene: Scene) -> None:
-        scene.strategy.faults[method, scene.strategy.calls[method] + call] = error
-
-    return prepare
 
 
 def fail_observer(event: int, error: BaseException) -> Callable[[Scene], None]:
