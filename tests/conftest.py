@@ -1,9 +1,12 @@
 """What holds for every test."""
 
 import os
-from collections.abc import Generator
+from collections.abc import AsyncIterator, Generator
 
 import pytest
+
+from instrumented_pool._demo._proxy import Proxy
+from instrumented_pool._demo._server import Valkey
 
 
 @pytest.hookimpl(wrapper=True)
@@ -14,3 +17,17 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
         report.outcome = "failed"
         report.longrepr = f"{item.nodeid} was skipped: {report.longrepr}"
     return report
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[Valkey]:
+    """A real Valkey, this test's own."""
+    async with Valkey() as server:
+        yield server
+
+
+@pytest.fixture
+async def proxy(server: Valkey) -> AsyncIterator[Proxy]:
+    """A way to the server that can be disturbed."""
+    async with Proxy(server.host, server.port) as proxy:
+        yield proxy

@@ -1,24 +1,11 @@
 """The demo's proxy, which the tests of real drivers use too, in front of a real server."""
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import pytest
 
 from instrumented_pool._demo._proxy import Proxy
 from instrumented_pool._demo._server import Valkey
-
-
-@pytest.fixture
-async def server() -> AsyncIterator[Valkey]:
-    async with Valkey() as server:
-        yield server
-
-
-@pytest.fixture
-async def proxy(server: Valkey) -> AsyncIterator[Proxy]:
-    async with Proxy(server.host, server.port) as proxy:
-        yield proxy
 
 
 async def ping(proxy: Proxy) -> bytes:

@@ -45,18 +45,17 @@ def test_readme_shows_the_quick_start_as_it_is() -> None:
     assert block("python", "import asyncio") == (ROOT / "examples" / "quickstart.py").read_text()
 
 
-async def test_readme_shows_what_the_quick_start_prints(tmp_path: Path) -> None:
+async def test_readme_shows_what_the_quick_start_prints(tmp_path: Path, server: Valkey) -> None:
     """Beside a real server, apart from times, the numbers of connections and the lines of the standard library."""
     source = (ROOT / "examples" / "quickstart.py").read_text()
     assert URL in source
     script = tmp_path / "examples" / "quickstart.py"
     script.parent.mkdir()
-    async with Valkey() as server:
-        script.write_text(source.replace(URL, f"redis://{server.host}:{server.port}"))
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, script, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
-        )
-        output, errors = await process.communicate()
+    script.write_text(source.replace(URL, f"redis://{server.host}:{server.port}"))
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, script, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+    )
+    output, errors = await process.communicate()
     assert (process.returncode, errors.decode()) == (0, "")
     assert told(output.decode()) == told(block("", "20 orders"))
 
