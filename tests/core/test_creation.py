@@ -77,6 +77,29 @@ async def test_creation_runs_in_a_copy_of_the_callers_context(make_pool: MakePoo
         assert request_id.get() == "a request"
 
 
+async def test_creation_begun_by_another_runs_in_the_context_of_the_caller_it_is_for(
+    make_pool: MakePool, strategy: FakeStrategy
+) -> None:
+    """The slot was freed by somebody else's task, and the trace of the caller that waits goes on."""
+    seen = []
+    pool = make_pool()
+    (holder,) = await callers(pool, 1)
+    create = strategy.create_connection
+
+    async def noted() -> FakeConnection:
+        seen.append(request_id.get())
+        return await create()
+
+    strategy.create_connection = noted  # type: ignore[method-assign]  # the fake of a driver that is traced
+    request_id.set("who waits")
+    (queued,) = await callers(pool, 1)
+    request_id.set("somebody else")
+    await holder.cancel()
+    await steps()
+    assert seen == ["who waits"]
+    await queued.leave()
+
+
 async def test_failure_is_raised_where_the_caller_that_asked_waits(make_pool: MakePool, strategy: FakeStrategy) -> None:
     """The exception itself, not one of the pool's around it; the others go on waiting."""
     error = OSError("refused")

@@ -2,6 +2,7 @@
 
 import asyncio
 
+from instrumented_pool import Observer
 from support.callers import callers, leave_all
 from support.fakes import FakeConnection, MakePool
 from support.virtual import steps
@@ -104,9 +105,14 @@ async def test_caller_cancelled_in_the_step_of_the_return_is_passed_over(make_po
     """Cancelled before the connection came back and not yet run since: it is no longer in the queue."""
     pool = make_pool()
     holder, first, second = await callers(pool, 3)
-    first.task.cancel()
+    owners: list[int] = []
+    watching = Observer()
+    watching.on_released = lambda event: owners.append(pool.holders()[0].acquire_id)  # type: ignore[method-assign]
+    pool.add_observer(watching)
     holder.let_go()
+    first.task.cancel()
     await steps()
     assert first.task.cancelled()
+    assert owners == [3]
     assert second.conn is not None
     await second.leave()

@@ -167,11 +167,12 @@ def test_body_destroyed_after_its_loop_was_closed_gives_its_connection_up(order:
 
 
 @IN_EITHER_ORDER
-def test_creation_destroyed_after_its_loop_was_closed_frees_its_slot(order: int) -> None:
+@pytest.mark.parametrize("min_size", [0, 2])
+def test_creation_destroyed_after_its_loop_was_closed_frees_its_slot(order: int, min_size: int) -> None:
     """Whether callers wait for it or `open()` does."""
     strategy = FakeStrategy()
     strategy.gate.clear()
-    pool = ConnectionPool(strategy=strategy, max_size=2, min_size=2)
+    pool = ConnectionPool(strategy=strategy, max_size=2, min_size=min_size)
 
     async def main() -> None:
         opening.append(asyncio.ensure_future(pool.open()))

@@ -196,6 +196,15 @@ async def test_close_that_ignores_its_cancellation_does_not_hold_the_slot(
     await first.leave()
 
 
+async def test_close_that_ends_in_time_leaves_no_timer_behind(make_pool: MakePool, strategy: FakeStrategy) -> None:
+    """Or it would keep the pool alive for `close_timeout`."""
+    strategy.close_steps = 1
+    pool = make_pool(burst_limit=2, acquire_timeout=None)
+    await leave_all(*await callers(pool, 2))
+    loop = asyncio.get_running_loop()
+    assert not [timer for timer in loop._scheduled if not timer.cancelled()]  # type: ignore[attr-defined]
+
+
 async def test_burst_tells_its_duration_and_peak(make_pool: MakePool, recorder: Recorder) -> None:
     """From the rise above `max_size` until the total is back."""
     pool = make_pool(max_size=1, burst_limit=4, observers=[recorder])

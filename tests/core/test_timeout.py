@@ -97,15 +97,16 @@ async def test_time_out_from_outside_is_a_cancellation_that_loses_nothing(make_p
     assert pool.stats().idle == 1
 
 
-async def test_timers_of_callers_that_were_served_do_not_pile_up(make_pool: MakePool) -> None:
-    """A thousand served callers leave one timer at most."""
-    pool = make_pool(acquire_timeout=3600.0)
+@pytest.mark.parametrize("step", [1, 0, -1], ids=["ascending", "alike", "descending"])
+async def test_timers_of_callers_that_were_served_do_not_pile_up(make_pool: MakePool, step: int) -> None:
+    """A thousand served callers leave one timer at most, in whatever order their deadlines stood."""
+    pool = make_pool()
 
-    async def borrow() -> None:
-        async with pool.get_connection():
+    async def borrow(timeout: float) -> None:
+        async with pool.get_connection(timeout=timeout):
             await asyncio.sleep(0)
 
-    await asyncio.gather(*(borrow() for _ in range(1000)))
+    await asyncio.gather(*(borrow(3600.0 + step * number) for number in range(1000)))
     loop = asyncio.get_running_loop()
     timers = [timer for timer in loop._scheduled if not timer.cancelled()]  # type: ignore[attr-defined]
     assert len(timers) <= 1
