@@ -126,6 +126,20 @@ async def test_burst_is_told_in_its_order(make_pool: MakePool, recorder: Recorde
     await leave_all(first, second, *queued)
 
 
+async def test_limit_is_told_also_where_growth_meets_it(
+    make_pool: MakePool, recorder: Recorder, strategy: FakeStrategy
+) -> None:
+    """With one connection made at a time, the queue is there before the limit is."""
+    pool = make_pool(max_size=1, burst_limit=2, max_connecting=1, observers=[recorder])
+    strategy.gate.clear()
+    made = await callers(pool, 4)
+    assert not recorder.of(BurstLimitReached)
+    strategy.gate.set()
+    await steps()
+    assert [event.total for event in recorder.of(BurstLimitReached)] == [2]
+    await leave_all(*made)
+
+
 @pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit])
 @pytest.mark.parametrize("hook", ["on_acquire_started", "on_acquired", "on_released", "on_created", "on_pool_opened"])
 def test_interrupt_in_a_hook_propagates_when_the_state_is_whole(hook: str, kind: type[BaseException]) -> None:
