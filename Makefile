@@ -63,7 +63,10 @@ clean: ## Remove everything that the other targets made
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(UV): requirements/bootstrap.txt
-	@python=$$(sh tools/find-python "$(PYTHON)") && echo "Fetching uv into .uv" && \
+	@python=$$(sh tools/find-python "$(PYTHON)") && \
+	{ "$$python" -m pip --version >/dev/null 2>&1 || \
+		{ echo "$$python has no pip to fetch uv with: install python3-pip, or run $$python -m ensurepip" >&2; exit 1; }; } && \
+	echo "Fetching uv into .uv" && \
 	"$$python" -m pip install -qq --disable-pip-version-check --root-user-action=ignore \
 		--require-hashes --upgrade --target .uv --requirement requirements/bootstrap.txt
 	@touch $(UV)
