@@ -100,10 +100,12 @@ def test_plain_output_has_no_escape_sequences(story: str) -> None:
 
 
 def test_report_draws_the_slowest_acquire_from_its_spans(story: str) -> None:
-    """The request, the acquire in it, the creation in that, and the driver's connect innermost."""
+    """The request, the acquire in it, and in that what it waited for: a creation, or its turn."""
     drawn = story.partition("The slowest acquire")[2].partition("──\n")[2].partition("\n\n")[0].splitlines()
     names = [line.split("█")[0].rstrip() for line in drawn]
-    assert names[:4] == ["GET /orders/{id}", "  pool.acquire", "    pool.create", "      redis.connect"]
+    assert names[:2] == ["GET /orders/{id}", "  pool.acquire"]
+    # Which caller waited longest is up to the machine: usually one whose own connection was dialled during the stall.
+    assert names[2:4] == ["    pool.create", "      redis.connect"] or names[2] == "    pool.wait"
     assert all(re.search(r"█.* ms$", line) for line in drawn)
 
 
