@@ -627,7 +627,7 @@ class ConnectionPool(Generic[Conn]):
         lease.future = self._loop.create_future()
         lease.context = copy_context()
         self._waiters[lease] = None
-        creating = self._may_create()
+        creating = self._may_create(started)
         if not creating and self._max_waiting is not None and self._excess() > self._max_waiting:
             del self._waiters[lease]
             full = f"max_waiting={self._max_waiting} callers are queued already"
@@ -692,22 +692,22 @@ class ConnectionPool(Generic[Conn]):
 
     # ------------------------------------------------------------------ growth
 
-    def _may_create(self) -> bool:
+    def _may_create(self, now: float) -> bool:
         """Whether there are more callers than creations, and room for one more connection."""
         return (
             len(self._slots) < self._limit
             and len(self._creating) < len(self._waiters)
             and (self._max_connecting is None or len(self._creating) < self._max_connecting)
-            and self._retry_at <= monotonic()
+            and self._retry_at <= now
         )
 
-    def _may_fill(self) -> bool:
+    def _may_fill(self, now: float) -> bool:
         """Whether a connection for `min_size` is missing and may be made now."""
         return (
             len(self._slots) < self._min_size
             and not self._closed
             and (self._max_connecting is None or len(self._creating) < self._max_connecting)
-            and max(self._retry_at, self._refill_at) <= monotonic()
+            and max(self._retry_at, self._refill_at) <= now
         )
 
     def _grow(self) -> None:
@@ -715,20 +715,21 @@ class ConnectionPool(Generic[Conn]):
         if self._growing or self._loop.is_closed():  # a creation that ends at once comes back here: let the loop go on
             return
         self._growing = True
+        now = monotonic()  # once: what is too early for the loops below must be so for _arm_retry, too
         try:
-            while self._may_create() and (asker := self._next_asker()) is not None:
+            while self._may_create(now) and (asker := self._next_asker()) is not None:
                 self._start_creating(asker, asker.context.copy())  # an eager task enters it within that of the last
-            while self._may_fill():
+            while self._may_fill(now):
                 self._start_creating(None, copy_context())
         finally:
             self._growing = False
         self._note_limit()
         if self._dead_arrivals or self._refill_errors:
-            self._arm_retry()
+            self._arm_retry(now)
 
-    def _arm_retry(self) -> None:
+    def _arm_retry(self, now: float) -> None:
         """After a failure, see that what is still missing is tried again even if nothing else happens."""
-        now, refill_at = monotonic(), max(self._retry_at, self._refill_at)
+        refill_at = max(self._retry_at, self._refill_at)
         if self._waiters and self._retry_at > now:
             self._arm(self._retry_at)
         if len(self._slots) < self._min_size and not self._closed and refill_at > now:

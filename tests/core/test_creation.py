@@ -1,11 +1,13 @@
 """Rule 4: creation belongs to the pool, not to the caller that asked for it."""
 
 import asyncio
+import math
 from contextvars import ContextVar
+from typing import Any
 
 import pytest
 
-from instrumented_pool import CreateFailed, PoolError, PoolTimeoutError
+from instrumented_pool import CreateFailed, PoolError, PoolTimeoutError, _pool
 from support.callers import Caller, callers, leave_all
 from support.fakes import FakeConnection, FakeStrategy, MakePool
 from support.recorder import Recorder
@@ -208,6 +210,29 @@ async def test_caller_that_comes_during_the_back_off_is_served_after_it(
     await steps()
     async with pool.get_connection(timeout=None):
         assert CLOCK.now() - START == pytest.approx(0.01)
+
+
+async def test_timer_that_fires_early_does_not_lose_the_next_attempt(
+    make_pool: MakePool, strategy: FakeStrategy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As uvloop's do, by up to a millisecond; and time passes between any two looks at the clock."""
+    loop, pool, tick = asyncio.get_running_loop(), make_pool(), 0.0
+    call_later = loop.call_later
+
+    def look() -> float:
+        CLOCK.seconds += tick
+        return CLOCK.seconds
+
+    def rounded(delay: float, callback: Any, *args: Any) -> asyncio.TimerHandle:
+        return call_later(math.floor(delay * 1000) / 1000, callback, *args)
+
+    monkeypatch.setattr(_pool, "monotonic", look)
+    monkeypatch.setattr(loop, "call_later", rounded)
+    for looks in range(90, 100):
+        tick = 0.001 / looks
+        strategy.arrive_dead = 1
+        async with pool.get_connection(timeout=None):
+            pool.clear()
 
 
 async def test_connection_arriving_alive_ends_the_back_off(make_pool: MakePool, strategy: FakeStrategy) -> None:
