@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from instrumented_pool import ConnectionPool, Observer, _bus, _pool
-from support.fakes import FakeStrategy, MakePool, Pool
-from support.recorder import Recorder
+from instrumented_pool.testing import FakeStrategy, RecordingObserver
+from support.fakes import MakePool, Pool
 from support.virtual import CLOCK, START, VirtualLoop
 from support.whole import assert_gone, assert_whole
 
@@ -36,9 +36,9 @@ def strategy() -> FakeStrategy:
 
 
 @pytest.fixture
-def recorder() -> Recorder:
+def recorder() -> RecordingObserver:
     """For `observers=[recorder]`."""
-    return Recorder()
+    return RecordingObserver()
 
 
 @pytest.fixture
@@ -58,5 +58,5 @@ async def make_pool(strategy: FakeStrategy) -> AsyncIterator[MakePool]:
         strategy.gate.set()
         await pool.close(timeout=60)
     if len(pools) == 1 and pools[0]._strategy is strategy:
-        recorders = [known for known in pools[0]._bus.observers if isinstance(known, Recorder)]
+        recorders = [known for known in pools[0]._bus.observers if isinstance(known, RecordingObserver)]
         assert_gone(pools[0], strategy, recorders[0] if recorders else None)

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from instrumented_pool import Acquired
+from instrumented_pool.testing import RecordingObserver
 from support.fakes import MakePool
-from support.recorder import Recorder
 
 
 def at_once(coroutine: Coroutine[Any, Any, Any]) -> Any:
@@ -31,7 +31,7 @@ async def test_entering_with_a_connection_idle_does_not_yield(make_pool: MakePoo
     assert at_once(lease.__aexit__(None, None, None)) is None
 
 
-async def test_observed_entering_does_not_yield_either(make_pool: MakePool, recorder: Recorder) -> None:
+async def test_observed_entering_does_not_yield_either(make_pool: MakePool, recorder: RecordingObserver) -> None:
     """Observers are called in passing."""
     pool = make_pool(observers=[recorder])
     async with pool.get_connection():

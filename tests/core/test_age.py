@@ -6,13 +6,15 @@ from typing import Any
 import pytest
 
 from instrumented_pool import Closed, PoolError
+from instrumented_pool.testing import FakeStrategy, RecordingObserver
 from support.callers import callers, leave_all
-from support.fakes import FakeStrategy, MakePool
-from support.recorder import Recorder
+from support.fakes import MakePool
 from support.virtual import CLOCK, START, steps
 
 
-async def test_idle_connection_is_closed_at_the_end_of_its_lifetime(make_pool: MakePool, recorder: Recorder) -> None:
+async def test_idle_connection_is_closed_at_the_end_of_its_lifetime(
+    make_pool: MakePool, recorder: RecordingObserver
+) -> None:
     """By the timer, without any caller; up to 10 % before its time, so that those made together do not end together."""
     pool = make_pool(max_size=20, max_lifetime=100.0, observers=[recorder])
     await leave_all(*await callers(pool, 20))
@@ -25,7 +27,7 @@ async def test_idle_connection_is_closed_at_the_end_of_its_lifetime(make_pool: M
 
 
 async def test_lent_connection_past_its_lifetime_is_closed_on_return(
-    make_pool: MakePool, strategy: FakeStrategy, recorder: Recorder
+    make_pool: MakePool, strategy: FakeStrategy, recorder: RecordingObserver
 ) -> None:
     """Nobody is disturbed in the middle; those who wait get a new one."""
     pool = make_pool(max_lifetime=10.0, acquire_timeout=None, observers=[recorder])
@@ -41,7 +43,7 @@ async def test_lent_connection_past_its_lifetime_is_closed_on_return(
 
 @pytest.mark.parametrize(("option", "reason"), [("max_lifetime", "lifetime"), ("idle_timeout", "idle")])
 async def test_age_is_enforced_at_hand_out_too(
-    make_pool: MakePool, recorder: Recorder, option: str, reason: str
+    make_pool: MakePool, recorder: RecordingObserver, option: str, reason: str
 ) -> None:
     """A loop that was blocked may ask before the timer could fire."""
     pool = make_pool(**{option: 10.0}, observers=[recorder])
@@ -53,7 +55,7 @@ async def test_age_is_enforced_at_hand_out_too(
     assert recorder.one(Closed).reason == reason
 
 
-async def test_connection_idle_for_too_long_is_closed(make_pool: MakePool, recorder: Recorder) -> None:
+async def test_connection_idle_for_too_long_is_closed(make_pool: MakePool, recorder: RecordingObserver) -> None:
     """Exactly then, counted from its return."""
     pool = make_pool(idle_timeout=10.0, observers=[recorder])
     async with pool.get_connection():

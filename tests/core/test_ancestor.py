@@ -11,8 +11,9 @@ from types import FrameType
 from typing import Any
 
 from instrumented_pool import ConnectionPool, PoolError, PoolTimeoutError
+from instrumented_pool.testing import FakeStrategy
 from support.callers import Caller, callers, leave_all
-from support.fakes import FakeStrategy, MakePool
+from support.fakes import MakePool
 from support.virtual import steps
 
 

@@ -7,8 +7,9 @@ from contextlib import asynccontextmanager
 import pytest
 
 from instrumented_pool import PoolError, PoolTimeoutError
+from instrumented_pool.testing import FakeConnection, FakeStrategy
 from support.callers import callers, leave_all
-from support.fakes import FakeConnection, FakeStrategy, MakePool
+from support.fakes import MakePool
 from support.virtual import steps
 from support.whole import assert_whole
 

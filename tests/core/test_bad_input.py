@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from instrumented_pool import ConnectionPool, ConnectionStrategy, Event, Observer
-from support.fakes import SECRET, FakeConnection, FakeStrategy, MakePool
+from instrumented_pool.testing import FakeConnection, FakeStrategy
+from support.fakes import MakePool
 
 SIZES = ["max_size", "burst_limit", "min_size", "max_waiting", "max_connecting"]
 SECONDS = ["acquire_timeout", "max_lifetime", "idle_timeout", "close_timeout", "leak_after"]
@@ -130,7 +131,7 @@ class NoStrategy:
     """Has a secret, and not the methods."""
 
     def __repr__(self) -> str:
-        return SECRET
+        return FakeConnection.password
 
 
 @pytest.mark.parametrize("value", [None, NoStrategy(), FakeStrategy, "redis://:hunter2@cache"])
@@ -138,7 +139,7 @@ def test_object_that_is_no_strategy_is_refused_without_being_printed(value: obje
     """By its class; it may hold a password. The message names the way for old strategies."""
     with pytest.raises(TypeError, match=r"strategy must be an instance .*adapt_strategy") as caught:
         build(strategy=value)
-    assert SECRET not in str(caught.value)
+    assert FakeConnection.password not in str(caught.value)
 
 
 def test_async_connection_is_closed_is_refused() -> None:

@@ -16,9 +16,9 @@ from instrumented_pool import (
     PoolCleared,
     Released,
 )
+from instrumented_pool.testing import RecordingObserver
 from support.callers import callers, leave_all
 from support.fakes import MakePool
-from support.recorder import Recorder
 from support.virtual import steps
 
 
@@ -106,7 +106,7 @@ async def test_observer_is_told_when_it_is_attached_and_detached(make_pool: Make
     assert told == [("attached", pool), ("detached", pool)]
 
 
-async def test_one_observer_may_watch_two_pools(make_pool: MakePool, recorder: Recorder) -> None:
+async def test_one_observer_may_watch_two_pools(make_pool: MakePool, recorder: RecordingObserver) -> None:
     """Each event says which."""
     first, second = make_pool(observers=[recorder], name="a"), make_pool(observers=[recorder], name="b")
     await borrow(first)
@@ -114,13 +114,15 @@ async def test_one_observer_may_watch_two_pools(make_pool: MakePool, recorder: R
     assert [event.pool for event in recorder.of(Acquired)] == [first, second]
 
 
-async def test_observer_cannot_be_added_twice_or_removed_in_vain(make_pool: MakePool, recorder: Recorder) -> None:
+async def test_observer_cannot_be_added_twice_or_removed_in_vain(
+    make_pool: MakePool, recorder: RecordingObserver
+) -> None:
     """Misuse is told."""
     pool = make_pool(observers=[recorder])
     with pytest.raises(ValueError, match="already observes pool 'pool'"):
         pool.add_observer(recorder)
     with pytest.raises(ValueError, match="does not observe pool 'pool'"):
-        pool.remove_observer(Recorder())
+        pool.remove_observer(RecordingObserver())
 
 
 async def test_on_event_is_told_everything_after_the_hook_of_its_own(make_pool: MakePool) -> None:
@@ -160,7 +162,7 @@ async def test_failing_hook_is_logged_once_and_redacted(make_pool: MakePool, cap
     assert pool.stats().observer_errors == 3
 
 
-async def test_failing_hook_is_told_to_the_others(make_pool: MakePool, recorder: Recorder) -> None:
+async def test_failing_hook_is_told_to_the_others(make_pool: MakePool, recorder: RecordingObserver) -> None:
     """G4: as `on_observer_failed`, with the observer, the hook and the error."""
     broken = Broken()
     await borrow(make_pool(observers=[broken, recorder]))
@@ -187,7 +189,9 @@ async def test_later_observers_are_told_although_an_earlier_one_failed(make_pool
     assert told == ["good acquired", "good released"]
 
 
-async def test_hook_may_change_the_pool_and_events_keep_their_order(make_pool: MakePool, recorder: Recorder) -> None:
+async def test_hook_may_change_the_pool_and_events_keep_their_order(
+    make_pool: MakePool, recorder: RecordingObserver
+) -> None:
     """G3: what a hook brings about is told after what it was told of."""
     pool = make_pool(observers=[Calls(lambda event: event.pool.clear()), recorder])
     await borrow(pool)

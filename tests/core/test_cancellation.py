@@ -3,7 +3,7 @@
 import pytest
 
 from support.scenarios import SCENARIOS
-from support.sweep import cancel_everywhere, cancel_from, run
+from support.sweep import cancel_everywhere
 
 
 @pytest.mark.parametrize("observed", [True, False], ids=["observed", "bare"])
@@ -16,6 +16,4 @@ def test_cancelling_at_any_step_leaves_the_pool_whole(name: str, observed: bool)
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_cancelling_again_and_again_leaves_the_pool_whole(name: str) -> None:
     """Also while it is on its way out already, as an impatient shutdown does."""
-    for step in range(cancel_everywhere(SCENARIOS[name])):
-        _, escaped = run(SCENARIOS[name], cancel_from(step))
-        assert not escaped
+    assert cancel_everywhere(SCENARIOS[name], repeatedly=True) > 2

@@ -5,9 +5,9 @@ import asyncio
 import pytest
 
 from instrumented_pool import Closed, CloseError
+from instrumented_pool.testing import FakeStrategy, RecordingObserver
 from support.callers import callers
-from support.fakes import FakeStrategy, MakePool
-from support.recorder import Recorder
+from support.fakes import MakePool
 from support.virtual import steps
 
 
@@ -27,7 +27,7 @@ async def test_every_hand_out_is_preceded_by_a_check(make_pool: MakePool, strate
 @pytest.mark.parametrize("fault", [None, OSError("cannot tell")])
 @pytest.mark.parametrize("observed", [True, False])
 async def test_stale_connection_is_dropped_and_the_next_is_tried(
-    make_pool: MakePool, strategy: FakeStrategy, recorder: Recorder, fault: Exception | None, observed: bool
+    make_pool: MakePool, strategy: FakeStrategy, recorder: RecordingObserver, fault: Exception | None, observed: bool
 ) -> None:
     """True or any `Exception` of the check: closed, and the caller notices nothing."""
     pool = make_pool(max_size=2, observers=[recorder] if observed else [])
@@ -56,7 +56,7 @@ async def test_where_all_are_stale_a_new_one_is_made(make_pool: MakePool, strate
 
 
 async def test_error_on_closing_a_stale_connection_is_an_event_only(
-    make_pool: MakePool, strategy: FakeStrategy, recorder: Recorder
+    make_pool: MakePool, strategy: FakeStrategy, recorder: RecordingObserver
 ) -> None:
     """The caller asked for a connection, not for the old one's end."""
     pool = make_pool(observers=[recorder])
@@ -70,7 +70,7 @@ async def test_error_on_closing_a_stale_connection_is_an_event_only(
 
 
 async def test_error_on_closing_one_that_came_back_stale_is_an_event_only(
-    make_pool: MakePool, strategy: FakeStrategy, recorder: Recorder
+    make_pool: MakePool, strategy: FakeStrategy, recorder: RecordingObserver
 ) -> None:
     """It was found dead because somebody waits for it; the one who returns it does not hear of that."""
     pool = make_pool(observers=[recorder])

@@ -5,9 +5,9 @@ import asyncio
 import pytest
 
 from instrumented_pool import BurstEnded, BurstStarted, Closed, PoolCleared, Shrink
+from instrumented_pool.testing import FakeStrategy, RecordingObserver
 from support.callers import callers, leave_all
-from support.fakes import FakeStrategy, MakePool
-from support.recorder import Recorder
+from support.fakes import MakePool
 from support.virtual import steps
 
 
@@ -23,7 +23,7 @@ async def test_clear_closes_what_is_idle_at_once(make_pool: MakePool, strategy: 
 
 
 async def test_clear_closes_what_is_lent_when_it_comes_back(
-    make_pool: MakePool, strategy: FakeStrategy, recorder: Recorder
+    make_pool: MakePool, strategy: FakeStrategy, recorder: RecordingObserver
 ) -> None:
     """Its holder does not notice."""
     pool = make_pool(observers=[recorder])
@@ -58,7 +58,9 @@ async def test_connection_being_made_during_clear_is_made_again(make_pool: MakeP
     await caller.leave()
 
 
-async def test_clear_of_an_empty_or_a_closed_pool_tells_nothing(make_pool: MakePool, recorder: Recorder) -> None:
+async def test_clear_of_an_empty_or_a_closed_pool_tells_nothing(
+    make_pool: MakePool, recorder: RecordingObserver
+) -> None:
     """G6: nothing changed."""
     pool = make_pool(observers=[recorder])
     pool.clear()
@@ -67,7 +69,7 @@ async def test_clear_of_an_empty_or_a_closed_pool_tells_nothing(make_pool: MakeP
     assert not recorder.of(PoolCleared)
 
 
-async def test_clear_of_what_is_cleared_already_tells_nothing(make_pool: MakePool, recorder: Recorder) -> None:
+async def test_clear_of_what_is_cleared_already_tells_nothing(make_pool: MakePool, recorder: RecordingObserver) -> None:
     """G6 again: all that is lent is to be replaced already."""
     pool = make_pool(observers=[recorder])
     (holder,) = await callers(pool, 1)
@@ -89,7 +91,7 @@ async def test_raised_max_size_serves_the_queue(make_pool: MakePool) -> None:
 
 
 async def test_lowered_max_size_closes_what_lies_idle_above_it(
-    make_pool: MakePool, strategy: FakeStrategy, recorder: Recorder
+    make_pool: MakePool, strategy: FakeStrategy, recorder: RecordingObserver
 ) -> None:
     """Those idle for longest go first."""
     pool = make_pool(max_size=3, observers=[recorder])
@@ -130,7 +132,7 @@ async def test_lowered_hard_limit_is_reached_although_callers_wait(make_pool: Ma
     await leave_all(*queue)
 
 
-async def test_burst_begins_and_ends_with_the_limit(make_pool: MakePool, recorder: Recorder) -> None:
+async def test_burst_begins_and_ends_with_the_limit(make_pool: MakePool, recorder: RecordingObserver) -> None:
     """A total above a lowered `max_size` is a burst; raising it again is its end."""
     pool = make_pool(max_size=2, observers=[recorder])
     made = await callers(pool, 2)
@@ -170,7 +172,9 @@ async def test_refused_limits_change_nothing(make_pool: MakePool) -> None:
     assert (pool.max_size, pool.burst_limit, pool.stats().limit) == (2, 4, 4)
 
 
-async def test_observer_may_raise_the_limit_from_within_a_hook(make_pool: MakePool, recorder: Recorder) -> None:
+async def test_observer_may_raise_the_limit_from_within_a_hook(
+    make_pool: MakePool, recorder: RecordingObserver
+) -> None:
     """An auto-tuner that reacts to a caller having to queue."""
 
     class Tuner(type(recorder)):  # type: ignore[misc]  # the recorder's own class, by its fixture

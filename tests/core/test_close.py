@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from instrumented_pool import ConnectionPool, CreateFailed, PoolClosedError, PoolTimeoutError
+from instrumented_pool.testing import FakeConnection, FakeStrategy, RecordingObserver
 from support.callers import Caller, callers
-from support.fakes import FakeConnection, FakeStrategy, MakePool
-from support.recorder import Recorder
+from support.fakes import MakePool
 from support.virtual import CLOCK, START, steps
 
 
@@ -74,7 +74,9 @@ async def test_deadline_passed_names_who_still_holds(make_pool: MakePool, strate
     await pool.close()
 
 
-async def test_creation_under_way_is_cancelled(make_pool: MakePool, strategy: FakeStrategy, recorder: Recorder) -> None:
+async def test_creation_under_way_is_cancelled(
+    make_pool: MakePool, strategy: FakeStrategy, recorder: RecordingObserver
+) -> None:
     """Nobody will use what it makes."""
     strategy.gate.clear()
     pool = make_pool(observers=[recorder])
@@ -105,7 +107,7 @@ async def test_creation_that_swallows_its_cancellation_is_closed_on_arrival(
     assert len(strategy.closed) == 1
 
 
-async def test_closing_again_is_harmless(make_pool: MakePool, recorder: Recorder) -> None:
+async def test_closing_again_is_harmless(make_pool: MakePool, recorder: RecordingObserver) -> None:
     """G6: the second time changes nothing and tells nothing."""
     pool = make_pool(observers=[recorder])
     async with pool.get_connection():
@@ -187,7 +189,7 @@ async def test_context_manager_that_cannot_open_leaves_nothing_behind(
     assert pool.stats().total == 0
 
 
-async def test_pool_never_used_can_be_closed(make_pool: MakePool, recorder: Recorder) -> None:
+async def test_pool_never_used_can_be_closed(make_pool: MakePool, recorder: RecordingObserver) -> None:
     """And nothing is made for it."""
     pool = make_pool(observers=[recorder])
     await pool.close()

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from instrumented_pool import CreateFailed, PoolError, PoolTimeoutError, _pool
+from instrumented_pool.testing import FakeConnection, FakeStrategy, RecordingObserver
 from support.callers import Caller, callers, leave_all
-from support.fakes import FakeConnection, FakeStrategy, MakePool
-from support.recorder import Recorder
+from support.fakes import MakePool
 from support.virtual import CLOCK, START, steps
 
 request_id: ContextVar[str] = ContextVar("request_id", default="nobody")
@@ -128,7 +128,7 @@ async def test_nobody_waits_on_an_empty_pool_after_a_failure(make_pool: MakePool
 
 
 async def test_failure_of_a_creation_that_nobody_waits_for_any_more_is_an_event(
-    make_pool: MakePool, strategy: FakeStrategy, recorder: Recorder
+    make_pool: MakePool, strategy: FakeStrategy, recorder: RecordingObserver
 ) -> None:
     """Whoever asked has another connection meanwhile, and does not hear of it."""
     pool = make_pool(max_size=2, observers=[recorder])

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from instrumented_pool import LeakSuspected, PoolTimeoutError
+from instrumented_pool.testing import FakeConnection, FakeStrategy, RecordingObserver
 from support.callers import Caller, callers, leave_all
-from support.fakes import SECRET, FakeStrategy, MakePool, Pool
-from support.recorder import Recorder
+from support.fakes import MakePool, Pool
 from support.virtual import steps
 
 
@@ -52,14 +52,14 @@ async def test_time_out_error_carries_the_last_creation_error(make_pool: MakePoo
     """Redacted in the message, whole in the attribute."""
     pool = make_pool(max_size=2)
     (holder,) = await callers(pool, 1)
-    refused = OSError(f"cannot connect to postgres://orders:{SECRET}@db.internal/orders")
+    refused = OSError(f"cannot connect to postgres://orders:{FakeConnection.password}@db.internal/orders")
     strategy.create_errors.append(refused)
     assert await Caller(pool).error() is refused
     strategy.gate.clear()
     error = await timed_out(pool)
     assert error.last_create_error is refused
     assert "could not be made: OSError: cannot connect to postgres://***@db.internal/orders" in str(error)
-    assert SECRET not in str(error)
+    assert FakeConnection.password not in str(error)
     strategy.gate.set()
     await holder.leave()
 
@@ -80,7 +80,7 @@ async def test_nothing_shows_a_connection_or_a_local_variable(make_pool: MakePoo
     pool = make_pool()
 
     async def handler() -> None:
-        password = SECRET
+        password = FakeConnection.password
         async with pool.get_connection():
             await asyncio.sleep(100)
         assert password
@@ -90,7 +90,7 @@ async def test_nothing_shows_a_connection_or_a_local_variable(make_pool: MakePoo
     error = await timed_out(pool)
     assert error.holders[0].where
     for text in (str(error), repr(error), repr(error.holders), repr(error.stats), repr(pool)):
-        assert SECRET not in text
+        assert FakeConnection.password not in text
     task.cancel()
     await steps()
 
@@ -220,7 +220,7 @@ async def test_holders_are_all_who_have_a_connection(make_pool: MakePool) -> Non
     assert pool.holders() == ()
 
 
-async def test_hold_longer_than_leak_after_is_reported_once(make_pool: MakePool, recorder: Recorder) -> None:
+async def test_hold_longer_than_leak_after_is_reported_once(make_pool: MakePool, recorder: RecordingObserver) -> None:
     """With the holder; the next hold of the same connection is another one."""
     pool = make_pool(leak_after=5.0, observers=[recorder])
     for _ in range(2):
@@ -233,7 +233,7 @@ async def test_hold_longer_than_leak_after_is_reported_once(make_pool: MakePool,
     assert pool.stats().leaks_suspected == 2
 
 
-async def test_hold_that_ends_in_time_is_no_leak(make_pool: MakePool, recorder: Recorder) -> None:
+async def test_hold_that_ends_in_time_is_no_leak(make_pool: MakePool, recorder: RecordingObserver) -> None:
     """However many of them there are."""
     pool = make_pool(leak_after=5.0, observers=[recorder])
     for _ in range(10):

@@ -6,9 +6,9 @@ import sys
 import pytest
 
 from instrumented_pool import PoolError
+from instrumented_pool.testing import FakeStrategy, RecordingObserver
 from support.callers import callers
-from support.fakes import FakeStrategy, MakePool
-from support.recorder import Recorder
+from support.fakes import MakePool
 from support.scenarios import SCENARIOS
 from support.sweep import cancel_everywhere, fail_strategy, run
 from support.virtual import CLOCK, steps
@@ -24,7 +24,11 @@ def begin_tasks_at_once() -> None:
 @pytest.mark.parametrize("steps_to_connect", [0, 2])
 @pytest.mark.parametrize("close_steps", [None, 0, 2])
 async def test_eager_tasks_burst_and_shrink(
-    make_pool: MakePool, strategy: FakeStrategy, recorder: Recorder, steps_to_connect: int, close_steps: int | None
+    make_pool: MakePool,
+    strategy: FakeStrategy,
+    recorder: RecordingObserver,
+    steps_to_connect: int,
+    close_steps: int | None,
 ) -> None:
     """A creation, and a close, that ends within the very call that starts it."""
     begin_tasks_at_once()

@@ -3,8 +3,9 @@
 import asyncio
 
 from instrumented_pool import Observer
+from instrumented_pool.testing import FakeConnection
 from support.callers import callers, leave_all
-from support.fakes import FakeConnection, MakePool
+from support.fakes import MakePool
 from support.virtual import steps
 
 

@@ -57,7 +57,7 @@ def test_observer_failing_at_any_event_leaves_the_pool_whole(name: str) -> None:
             made.append(scene)
             fail(scene)
 
-        _, escaped = run(SCENARIOS[name], prepare=prepare)
+        escaped = run(SCENARIOS[name], prepare=prepare)
         assert not escaped
         if len(made[0].recorder.events) < max(made[0].recorder.raises):
             break
@@ -75,7 +75,7 @@ def test_interrupt_in_any_hook_propagates_and_leaves_the_pool_whole(name: str) -
             made.append(scene)
             fail(scene)
 
-        _, escaped = run(SCENARIOS[name], prepare=prepare)
+        escaped = run(SCENARIOS[name], prepare=prepare)
         if len(made[0].recorder.events) < max(made[0].recorder.raises):
             break
         assert interrupt in escaped

@@ -1,7 +1,8 @@
 """Rule 8: every freed slot wakes somebody."""
 
+from instrumented_pool.testing import FakeStrategy
 from support.callers import callers, leave_all
-from support.fakes import FakeStrategy, MakePool
+from support.fakes import MakePool
 from support.virtual import steps
 
 

@@ -5,9 +5,9 @@ import asyncio
 import pytest
 
 from instrumented_pool import AcquireQueued, CreateStarted, PoolQueueFullError
+from instrumented_pool.testing import FakeStrategy, RecordingObserver
 from support.callers import Caller, callers, leave_all
-from support.fakes import FakeStrategy, MakePool
-from support.recorder import Recorder
+from support.fakes import MakePool
 from support.virtual import steps
 
 
@@ -20,7 +20,9 @@ async def test_one_caller_after_the_other_shares_one_connection(make_pool: MakeP
     assert len(strategy.created) == 1
 
 
-async def test_pool_grows_to_max_size_and_then_as_burst_to_the_limit(make_pool: MakePool, recorder: Recorder) -> None:
+async def test_pool_grows_to_max_size_and_then_as_burst_to_the_limit(
+    make_pool: MakePool, recorder: RecordingObserver
+) -> None:
     """Those above `max_size` are made as burst connections."""
     pool = make_pool(max_size=2, burst_limit=4, observers=[recorder])
     made = await callers(pool, 6)
@@ -117,7 +119,9 @@ async def test_limit_holds_under_a_crowd(make_pool: MakePool, strategy: FakeStra
     assert pool.stats().total <= 3
 
 
-async def test_queued_event_says_whether_a_connection_is_being_made(make_pool: MakePool, recorder: Recorder) -> None:
+async def test_queued_event_says_whether_a_connection_is_being_made(
+    make_pool: MakePool, recorder: RecordingObserver
+) -> None:
     """`creating` is what tells a wait for a connection of one's own from a wait for another's."""
     pool = make_pool(max_size=1, observers=[recorder])
     made = await callers(pool, 2)

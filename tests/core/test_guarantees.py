@@ -27,9 +27,9 @@ from instrumented_pool import (
     Released,
     Shrink,
 )
+from instrumented_pool.testing import FakeConnection, FakeStrategy, RecordingObserver
 from support.callers import Caller, callers, leave_all
-from support.fakes import FakeConnection, FakeStrategy, MakePool
-from support.recorder import Recorder
+from support.fakes import MakePool
 from support.scenarios import SCENARIOS
 from support.sweep import run
 from support.virtual import VirtualLoop, drive, steps
@@ -44,7 +44,7 @@ def test_every_start_has_exactly_one_end(name: str) -> None:
 
 
 async def test_stats_inside_a_hook_are_the_state_after_the_change(
-    make_pool: MakePool, recorder: Recorder, strategy: FakeStrategy
+    make_pool: MakePool, recorder: RecordingObserver, strategy: FakeStrategy
 ) -> None:
     """G2, for each kind of event."""
     strategy.create_errors += [None, None, OSError()]
@@ -80,7 +80,7 @@ async def test_stats_inside_a_hook_are_the_state_after_the_change(
     assert (recorder.at(PoolClosed).idle, recorder.at(PoolClosed).closing) == (0, 1)
 
 
-async def test_events_come_in_the_order_of_the_changes(make_pool: MakePool, recorder: Recorder) -> None:
+async def test_events_come_in_the_order_of_the_changes(make_pool: MakePool, recorder: RecordingObserver) -> None:
     """G3: and a woken caller runs after them."""
     pool = make_pool(observers=[recorder])
     holder, queued = await callers(pool, 2)
@@ -95,7 +95,7 @@ async def test_events_come_in_the_order_of_the_changes(make_pool: MakePool, reco
     assert recorder.of(Acquired)[0].source == "handoff"
 
 
-async def test_shrinking_is_told_in_its_order(make_pool: MakePool, recorder: Recorder) -> None:
+async def test_shrinking_is_told_in_its_order(make_pool: MakePool, recorder: RecordingObserver) -> None:
     """G3: released, shrink, closed, the end of the burst."""
     pool = make_pool(max_size=1, burst_limit=2, observers=[recorder])
     first, second = await callers(pool, 2)
@@ -105,7 +105,7 @@ async def test_shrinking_is_told_in_its_order(make_pool: MakePool, recorder: Rec
     await first.leave()
 
 
-async def test_burst_is_told_in_its_order(make_pool: MakePool, recorder: Recorder) -> None:
+async def test_burst_is_told_in_its_order(make_pool: MakePool, recorder: RecordingObserver) -> None:
     """G3: the burst begins before the creation that makes it, and the limit is told once an episode."""
     pool = make_pool(max_size=1, burst_limit=2, observers=[recorder])
     (first,) = await callers(pool, 1)
@@ -127,7 +127,7 @@ async def test_burst_is_told_in_its_order(make_pool: MakePool, recorder: Recorde
 
 
 async def test_limit_is_told_also_where_growth_meets_it(
-    make_pool: MakePool, recorder: Recorder, strategy: FakeStrategy
+    make_pool: MakePool, recorder: RecordingObserver, strategy: FakeStrategy
 ) -> None:
     """With one connection made at a time, the queue is there before the limit is."""
     pool = make_pool(max_size=1, burst_limit=2, max_connecting=1, observers=[recorder])
@@ -257,7 +257,7 @@ async def test_failed_acquire_ends_in_the_callers_task_and_context(make_pool: Ma
     [("timeout", "timeout"), ("cancel", "cancelled"), ("create", "create_error"), ("close", "pool_closed")],
 )
 async def test_failed_acquire_tells_its_reason_its_wait_and_its_error(
-    make_pool: MakePool, recorder: Recorder, strategy: FakeStrategy, how: str, reason: str
+    make_pool: MakePool, recorder: RecordingObserver, strategy: FakeStrategy, how: str, reason: str
 ) -> None:
     """The error is what the caller gets."""
     pool = make_pool(observers=[recorder])
@@ -281,7 +281,7 @@ async def test_failed_acquire_tells_its_reason_its_wait_and_its_error(
         await closing
 
 
-async def test_acquired_tells_its_source_and_its_wait(make_pool: MakePool, recorder: Recorder) -> None:
+async def test_acquired_tells_its_source_and_its_wait(make_pool: MakePool, recorder: RecordingObserver) -> None:
     """Made, handed over, idle."""
     pool = make_pool(observers=[recorder])
     holder, queued = await callers(pool, 2)

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from instrumented_pool import ConnectionPool, PoolLoopError, PoolOpened, PoolStats
+from instrumented_pool.testing import FakeConnection, FakeStrategy, RecordingObserver
 from support.callers import callers
-from support.fakes import FakeConnection, FakeStrategy, MakePool
-from support.recorder import Recorder
+from support.fakes import MakePool
 from support.virtual import VirtualLoop, steps
 
 
@@ -51,7 +51,7 @@ def test_pool_is_refused_outside_of_any_loop() -> None:
         lease.__aenter__().send(None)
 
 
-async def test_first_use_binds_the_pool_and_says_so(make_pool: MakePool, recorder: Recorder) -> None:
+async def test_first_use_binds_the_pool_and_says_so(make_pool: MakePool, recorder: RecordingObserver) -> None:
     """Once."""
     pool = make_pool(observers=[recorder])
     assert not recorder.events
@@ -80,7 +80,7 @@ def test_second_run_of_asyncio_is_told_that_the_pool_belongs_to_the_first() -> N
 
 @pytest.mark.parametrize("state", ["idle", "lent", "unobserved"])
 async def test_other_loop_in_another_thread_is_refused_before_anything_changes(
-    make_pool: MakePool, recorder: Recorder, state: str
+    make_pool: MakePool, recorder: RecordingObserver, state: str
 ) -> None:
     """Even while a task of the first loop is the one that is blocked, so that it looks as if it were running."""
     pool = make_pool(observers=[] if state == "unobserved" else [recorder])

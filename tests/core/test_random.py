@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
 from instrumented_pool import ConnectionPool
+from instrumented_pool.testing import FakeStrategy, RecordingObserver
 from support.callers import Caller, leave_all
-from support.fakes import FakeStrategy, Pool
-from support.recorder import Recorder
+from support.fakes import Pool
 from support.virtual import CLOCK, START, VirtualLoop, steps
 from support.whole import assert_gone, assert_whole
 
@@ -29,7 +29,7 @@ class PoolMachine(RuleBasedStateMachine):
         CLOCK.seconds = START
         self.loop = VirtualLoop()
         self.loop.set_exception_handler(self.loop.complain)
-        self.strategy, self.recorder = FakeStrategy(), Recorder()
+        self.strategy, self.recorder = FakeStrategy(), RecordingObserver()
         self.callers: list[Caller] = []
         self.last_total = 0
 

@@ -6,9 +6,9 @@ from collections.abc import AsyncIterator
 import pytest
 
 from instrumented_pool import Released
+from instrumented_pool.testing import FakeConnection, FakeStrategy, RecordingObserver
 from support.callers import callers, leave_all
-from support.fakes import FakeConnection, FakeStrategy, MakePool
-from support.recorder import Recorder
+from support.fakes import MakePool
 from support.virtual import steps
 
 
@@ -32,7 +32,7 @@ async def test_connection_is_reused_after_an_exception_in_the_body(make_pool: Ma
 
 
 async def test_connection_is_closed_after_a_cancellation_in_the_body(
-    make_pool: MakePool, strategy: FakeStrategy, recorder: Recorder
+    make_pool: MakePool, strategy: FakeStrategy, recorder: RecordingObserver
 ) -> None:
     """It may be in the middle of a command; the next user would read somebody else's reply."""
     pool = make_pool(observers=[recorder])

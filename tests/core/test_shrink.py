@@ -5,14 +5,14 @@ import asyncio
 import pytest
 
 from instrumented_pool import BurstEnded, Closed, CloseError, Shrink
+from instrumented_pool.testing import FakeStrategy, RecordingObserver
 from support.callers import callers, leave_all
-from support.fakes import FakeStrategy, MakePool
-from support.recorder import Recorder
+from support.fakes import MakePool
 from support.virtual import CLOCK, START, steps
 
 
 async def test_connection_returned_above_max_size_with_nobody_waiting_is_closed(
-    make_pool: MakePool, strategy: FakeStrategy, recorder: Recorder
+    make_pool: MakePool, strategy: FakeStrategy, recorder: RecordingObserver
 ) -> None:
     """It is the one that is returned, and only as many as are too many."""
     pool = make_pool(max_size=1, burst_limit=3, observers=[recorder])
@@ -56,7 +56,7 @@ async def test_warm_connection_is_not_closed_under_callers_that_are_still_connec
 
 @pytest.mark.parametrize("close_steps", [None, 3])
 async def test_close_error_is_raised_out_of_the_exit(
-    make_pool: MakePool, strategy: FakeStrategy, recorder: Recorder, close_steps: int | None
+    make_pool: MakePool, strategy: FakeStrategy, recorder: RecordingObserver, close_steps: int | None
 ) -> None:
     """Whether `close_connection` is a plain function or an `async def`; the connection is dropped, the event told."""
     strategy.close_steps = close_steps
@@ -100,7 +100,7 @@ async def test_exit_waits_for_an_asynchronous_close(make_pool: MakePool, strateg
 
 @pytest.mark.parametrize("close_steps", [None, 3])
 async def test_observed_close_errors_are_events_and_no_more(
-    make_pool: MakePool, strategy: FakeStrategy, recorder: Recorder, close_steps: int | None
+    make_pool: MakePool, strategy: FakeStrategy, recorder: RecordingObserver, close_steps: int | None
 ) -> None:
     """With `close_errors="observe"` the exit neither waits nor raises."""
     strategy.close_steps = close_steps
@@ -145,7 +145,7 @@ async def test_closing_connection_still_counts_against_the_limit(make_pool: Make
 
 
 async def test_close_that_overruns_its_time_is_given_up(
-    make_pool: MakePool, strategy: FakeStrategy, recorder: Recorder
+    make_pool: MakePool, strategy: FakeStrategy, recorder: RecordingObserver
 ) -> None:
     """It is cancelled, its slot is free, and the error says how long it took."""
     pool = make_pool(name="orders", burst_limit=2, close_timeout=2.0, observers=[recorder])
@@ -205,7 +205,7 @@ async def test_close_that_ends_in_time_leaves_no_timer_behind(make_pool: MakePoo
     assert not [timer for timer in loop._scheduled if not timer.cancelled()]  # type: ignore[attr-defined]
 
 
-async def test_burst_tells_its_duration_and_peak(make_pool: MakePool, recorder: Recorder) -> None:
+async def test_burst_tells_its_duration_and_peak(make_pool: MakePool, recorder: RecordingObserver) -> None:
     """From the rise above `max_size` until the total is back."""
     pool = make_pool(max_size=1, burst_limit=4, observers=[recorder])
     made = await callers(pool, 3)

@@ -6,8 +6,9 @@ import math
 import pytest
 
 from instrumented_pool import BOUNDS, Distribution, PoolTimeoutError
+from instrumented_pool.testing import FakeStrategy
 from support.callers import Caller, callers, leave_all
-from support.fakes import FakeStrategy, MakePool
+from support.fakes import MakePool
 from support.virtual import steps
 
 

@@ -3,7 +3,9 @@
 import asyncio
 from typing import Any
 
-from .fakes import FakeConnection, Pool
+from instrumented_pool.testing import FakeConnection
+
+from .fakes import Pool
 from .virtual import steps
 
 

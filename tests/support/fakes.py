@@ -1,107 +1,12 @@
-"""A connection and a strategy that do what a test tells them."""
+"""Names for what the tests make most."""
 
-import asyncio
-from collections import Counter, deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import TypeAlias
 
-from instrumented_pool import ConnectionPool, ConnectionStrategy
+from instrumented_pool import ConnectionPool
+from instrumented_pool.testing import FakeConnection, FakeStrategy
 
-SECRET = "hunter2"
-
-
-class FakeConnection:
-    """Numbered from 1. Its repr holds a secret that nothing may ever print."""
-
-    def __init__(self, number: int) -> None:
-        self.number = number
-        self.dead = False
-
-    def __repr__(self) -> str:
-        return f"<FakeConnection password={SECRET}>"
-
-
-class FakeStrategy(ConnectionStrategy[FakeConnection]):
-    """Makes `FakeConnection`s.
-
-    Attributes:
-        create_steps: loop steps that `create_connection` takes.
-        close_steps: loop steps that `close_connection` takes; None makes it a plain function.
-        create_errors: raised by the next creations, one each; None among them is a creation that succeeds.
-        close_errors: the same for closes.
-        arrive_dead: how many of the next connections are closed when they arrive.
-        faults: what the n-th call of a method raises, by (method, n).
-        closing: what `close_connection` returns instead.
-        gate: while it is clear, `create_connection` waits.
-        created, closed: the connections, in order.
-        calls: how often each method was called.
-    """
-
-    def __init__(self, *, create_steps: int = 0, close_steps: int | None = None) -> None:
-        self.create_steps = create_steps
-        self.close_steps = close_steps
-        self.create_errors: deque[BaseException | None] = deque()
-        self.close_errors: deque[BaseException | None] = deque()
-        self.arrive_dead = 0
-        self.faults: dict[tuple[str, int], BaseException] = {}
-        self.closing: Callable[[], Awaitable[None]] | None = None
-        self.gate = asyncio.Event()
-        self.gate.set()
-        self.created: list[FakeConnection] = []
-        self.given_up: list[FakeConnection] = []
-        self.closed: list[FakeConnection] = []
-        self.calls: Counter[str] = Counter()
-
-    def _called(self, method: str) -> None:
-        self.calls[method] += 1
-        fault = self.faults.get((method, self.calls[method]))
-        if fault is not None:
-            raise fault
-
-    async def create_connection(self) -> FakeConnection:
-        self._called("create_connection")
-        for _ in range(self.create_steps):
-            await asyncio.sleep(0)
-        await self.gate.wait()
-        error = self.create_errors.popleft() if self.create_errors else None
-        if error is not None:
-            raise error
-        conn = FakeConnection(len(self.created) + 1)
-        if self.arrive_dead:
-            self.arrive_dead -= 1
-            conn.dead = True
-        self.created.append(conn)
-        return conn
-
-    def connection_is_closed(self, conn: FakeConnection) -> bool:
-        self._called("connection_is_closed")
-        return conn.dead
-
-    def close_connection(self, conn: FakeConnection) -> Awaitable[None] | None:
-        self.given_up.append(conn)
-        self._called("close_connection")
-        if self.closing is not None:
-            return self.closing()
-        if self.close_steps is not None:
-            return self._close_slowly(conn, self.close_steps)
-        self._close(conn)
-        return None
-
-    async def _close_slowly(self, conn: FakeConnection, count: int) -> None:
-        for _ in range(count):
-            await asyncio.sleep(0)
-        self._close(conn)
-
-    def _close(self, conn: FakeConnection) -> None:
-        error = self.close_errors.popleft() if self.close_errors else None
-        if error is not None:
-            raise error
-        self.closed.append(conn)
-
-    def connection_is_reusable(self, conn: FakeConnection, error: BaseException) -> bool:
-        self._called("connection_is_reusable")
-        return super().connection_is_reusable(conn, error)
-
+__all__ = ["FakeConnection", "FakeStrategy", "MakePool", "Pool"]
 
 Pool: TypeAlias = ConnectionPool[FakeConnection]
 MakePool: TypeAlias = Callable[..., Pool]

@@ -3,7 +3,8 @@
 import asyncio
 from typing import Any
 
-from .fakes import FakeStrategy
+from instrumented_pool.testing import FakeStrategy
+
 from .sweep import Scenario, Scene
 from .virtual import steps
 

@@ -1,21 +1,20 @@
-"""Run a scenario again and again, each time disturbing it one step later, and look at the pool between all steps."""
+"""Run a scenario of the pool, disturb it, and look at the pool between all steps."""
 
 import asyncio
 import gc
 import sys
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from dataclasses import dataclass, field
-from itertools import count
 from typing import Any
 
 from instrumented_pool import ConnectionPool
+from instrumented_pool.testing import FakeStrategy, RecordingObserver, sweep_cancellations
+from instrumented_pool.testing._sweep import Sweep
 
-from .fakes import FakeStrategy, Pool
-from .recorder import Recorder
+from .fakes import Pool
 from .virtual import CLOCK, START, VirtualLoop, drive
 from .whole import assert_gone, assert_whole
-
-_TOO_MANY = 2000  # steps; no scenario here is as long
 
 
 @dataclass
@@ -24,14 +23,15 @@ class Scene:
 
     Attributes:
         let_go: while it is clear, those who `hold` a connection keep it.
+        lowered: as the scenario's.
     """
 
     pool: Pool
     strategy: FakeStrategy
-    recorder: Recorder
+    recorder: RecordingObserver
+    lowered: int | None = None
     let_go: asyncio.Event = field(default_factory=asyncio.Event)
     tasks: list["asyncio.Task[Any]"] = field(default_factory=list)
-    allowed: int | None = None
 
     async def hold(self) -> None:
         """Borrow a connection until `let_go` is set."""
@@ -61,7 +61,7 @@ class Scenario:
     """What is disturbed.
 
     Attributes:
-        act: the task that is cancelled.
+        act: the task that is cancelled; it may fail.
         before: run to its end first, undisturbed; may spawn others.
         options: of the pool, `max_size=1` if not given.
         strategy: makes the strategy.
@@ -74,29 +74,18 @@ class Scenario:
     strategy: Callable[[], FakeStrategy] = FakeStrategy
     lowered: int | None = None
 
+    async def set_up(self, observed: bool) -> Scene:
+        """Make the pool, and bring it into the state that matters."""
+        strategy, recorder = self.strategy(), RecordingObserver()
+        options: dict[str, Any] = {"max_size": 1, "observers": [recorder] if observed else [], **self.options}
+        scene = Scene(ConnectionPool(strategy=strategy, **options), strategy, recorder, self.lowered)
+        await self.before(scene)
+        return scene
 
-Disturb = Callable[[int, Scene, "asyncio.Task[None]"], bool]
-"""Called before each step of the loop with its number; True once it has done its work."""
-
-
-def cancel_at(step: int) -> Disturb:
-    """Cancel the task before the `step`-th callback of the loop."""
-
-    def disturb(now: int, scene: Scene, task: "asyncio.Task[None]") -> bool:
-        return now == step and task.cancel()
-
-    return disturb
-
-
-def cancel_from(step: int) -> Disturb:
-    """Cancel the task before the `step`-th callback and before each that follows."""
-
-    def disturb(now: int, scene: Scene, task: "asyncio.Task[None]") -> bool:
-        if now >= step:
-            task.cancel()
-        return False
-
-    return disturb
+    async def play(self, scene: Scene) -> None:
+        """Act."""
+        with suppress(Exception):
+            await self.act(scene)
 
 
 def fail_strategy(method: str, call: int, error: BaseException) -> Callable[[Scene], None]:
@@ -108,72 +97,82 @@ def fail_strategy(method: str, call: int, error: BaseException) -> Callable[[Sce
     return prepare
 
 
-def never(now: int, scene: Scene, task: "asyncio.Task[None]") -> bool:
-    """Only look."""
-    return False
+def cancel_everywhere(
+    scenario: Scenario, *, observed: bool = True, eager: bool = False, repeatedly: bool = False
+) -> int:
+    """Cancel the task of `scenario` at each step until it ends by itself; how many steps that were."""
+    return sweep_cancellations(
+        scenario.play,
+        setup=lambda: scenario.set_up(observed),
+        check=_assert_nothing_left,
+        invariant=_assert_whole,
+        repeatedly=repeatedly,
+        timeout=_AGES,
+        loop_factory=lambda: _new_loop(eager),
+    )
 
 
 def run(
     scenario: Scenario,
-    disturb: Disturb = never,
     *,
-    prepare: Callable[[Scene], None] | None = None,
+    prepare: Callable[[Scene], None] = lambda scene: None,
     observed: bool = True,
     eager: bool = False,
-) -> tuple[bool, list[BaseException]]:
-    """Run `scenario` once on a loop of its own; whether it was disturbed, and what escaped from the loop."""
-    CLOCK.seconds = START
-    loop = VirtualLoop()
+) -> list[BaseException]:
+    """Run `scenario` once on a loop of its own, with what `prepare` put in its way; what escaped from the loop."""
+
+    async def set_up() -> Scene:
+        scene = await scenario.set_up(observed)
+        prepare(scene)
+        return scene
+
+    loop = _new_loop(eager)
     loop.set_exception_handler(loop.complain)
-    if eager and sys.version_info >= (3, 12):
-        loop.set_task_factory(asyncio.eager_task_factory)
     asyncio.set_event_loop(loop)
     try:
-        disturbed, escaped = drive(loop, _play(loop, scenario, disturb, prepare, observed))
+        sweep = Sweep(scenario.play, set_up, _assert_nothing_left, _assert_whole, timeout=_AGES)
+        _, escaped = drive(loop, sweep.play(loop, None))
         gc.collect(0)
         # An eager task that ends with an interrupt is gone before anybody could be given it.
         complaints = [text for text in loop.complaints if not (eager and "KeyboardInterrupt" in text)]
         assert not complaints, complaints
-        return disturbed, escaped
+        return escaped
     finally:
         loop.between = None
         asyncio.set_event_loop(None)
         loop.close()
 
 
-async def _play(
-    loop: VirtualLoop,
-    scenario: Scenario,
-    disturb: Disturb,
-    prepare: Callable[[Scene], None] | None,
-    observed: bool,
-) -> bool:
-    strategy, recorder = scenario.strategy(), Recorder()
-    options: dict[str, Any] = {"max_size": 1, "observers": [recorder] if observed else [], **scenario.options}
-    pool: Pool = ConnectionPool(strategy=strategy, **options)
-    scene = Scene(pool, strategy, recorder)
-    await scenario.before(scene)
-    if prepare is not None:
-        prepare(scene)
-    task = asyncio.Task(scenario.act(scene))
-    disturbed = _watch(loop, scenario, scene, disturb, task)
-    try:
-        await asyncio.wait({task})
-        scene.let_go.set()
-        strategy.gate.set()
-        if scene.tasks:
-            await asyncio.wait(scene.tasks)
-        _assert_idle_again(pool)
-        closing = asyncio.Task(_close(pool))
-        await asyncio.wait({closing})
-    finally:
-        loop.between = None
-    for ended in (task, closing, *scene.tasks):
+_AGES = 1e6  # virtual seconds: a run that stands still takes them in no time
+
+
+def _new_loop(eager: bool) -> VirtualLoop:
+    CLOCK.seconds = START
+    loop = VirtualLoop()
+    if eager and sys.version_info >= (3, 12):
+        loop.set_task_factory(asyncio.eager_task_factory)
+    return loop
+
+
+def _assert_whole(scene: Scene) -> None:
+    assert_whole(scene.pool, limit=scene.lowered)
+
+
+async def _assert_nothing_left(scene: Scene) -> None:
+    """Let everybody go, close the pool, and see that nothing is left of it."""
+    scene.let_go.set()
+    scene.strategy.gate.set()
+    if scene.tasks:
+        await asyncio.wait(scene.tasks)
+    _assert_idle_again(scene.pool)
+    closing = asyncio.Task(_close(scene.pool))
+    await asyncio.wait({closing})
+    for ended in (closing, *scene.tasks):
         if not ended.cancelled():
             ended.exception()  # retrieved: a scenario may fail
-    assert_gone(pool, strategy, recorder if observed else None)
-    assert pool.stats().observer_errors == sum(isinstance(e, Exception) for e in _raised(recorder))
-    return bool(disturbed)
+    recorder = scene.recorder
+    assert_gone(scene.pool, scene.strategy, recorder if recorder.events else None)
+    assert scene.pool.stats().observer_errors == sum(isinstance(e, Exception) for e in _raised(recorder))
 
 
 async def _close(pool: Pool) -> None:
@@ -185,37 +184,11 @@ async def _close(pool: Pool) -> None:
         raise
 
 
-def _raised(recorder: Recorder) -> list[BaseException]:
+def _raised(recorder: RecordingObserver) -> list[BaseException]:
     return [error for number, error in recorder.raises.items() if number <= len(recorder.events)]
-
-
-def _watch(
-    loop: VirtualLoop, scenario: Scenario, scene: Scene, disturb: Disturb, task: "asyncio.Task[None]"
-) -> list[int]:
-    numbers, done = count(), list[int]()
-
-    def look() -> None:
-        assert_whole(scene.pool, limit=scenario.lowered)
-        number = next(numbers)
-        assert number < _TOO_MANY, "the scenario does not end"
-        if not done and disturb(number, scene, task):
-            done.append(number)
-
-    loop.between = look
-    return done
 
 
 def _assert_idle_again(pool: Pool) -> None:
     """Nothing is lent, nobody waits, and each slot that is taken is on its way in or out."""
     stats = pool.stats()
     assert (stats.in_use, stats.waiting) == (0, 0), repr(pool)
-
-
-def cancel_everywhere(scenario: Scenario, *, observed: bool = True, eager: bool = False) -> int:
-    """Cancel the task of `scenario` at each step until it ends by itself; how many steps that were."""
-    for step in count():
-        disturbed, escaped = run(scenario, cancel_at(step), observed=observed, eager=eager)
-        assert not escaped
-        if not disturbed:
-            return step
-    raise AssertionError

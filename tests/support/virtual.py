@@ -2,9 +2,10 @@
 
 import asyncio
 import selectors
-from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from typing import Any, TypeVar
+
+from instrumented_pool.testing import SteppedLoop
 
 T = TypeVar("T")
 
@@ -42,49 +43,22 @@ class _Selector(selectors.DefaultSelector):
         return found
 
 
-class _Ready(deque[asyncio.Handle]):
-    """The loop's queue of callbacks, in which something can be looked at between any two of them."""
+class VirtualLoop(SteppedLoop):
+    """A loop on virtual time, in which every step of every task can be looked at."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.between: Callable[[], None] | None = None
-
-    def popleft(self) -> asyncio.Handle:
-        if self.between is not None:
-            self.between()
-        return super().popleft()
-
-
-class VirtualLoop(asyncio.SelectorEventLoop):
-    """A loop on virtual time. `between` is called before each callback: every step of every task can be looked at."""
-
-    _ready: _Ready
     _scheduled: list[asyncio.TimerHandle]
 
     def __init__(self) -> None:
         selector = _Selector()
         super().__init__(selector)
         selector.loop = self
-        self._ready = _Ready()
         self._clock_resolution = 1e-6  # after a year of seconds the usual one is lost in rounding
-        self.complaints: list[str] = []  # what asyncio would have logged
 
     def time(self) -> float:
         return CLOCK.now()
 
     def skip_to_next_timer(self) -> None:
         CLOCK.seconds = max(CLOCK.seconds, self._scheduled[0].when())
-
-    @property
-    def between(self) -> Callable[[], None] | None:
-        return self._ready.between
-
-    @between.setter
-    def between(self, look: Callable[[], None] | None) -> None:
-        self._ready.between = look
-
-    def complain(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        self.complaints.append(f"{context['message']}: {context.get('exception')!r}")
 
 
 async def steps(count: int = 10) -> None:

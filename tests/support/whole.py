@@ -2,8 +2,9 @@
 
 from typing import Any
 
-from .fakes import FakeStrategy, Pool
-from .recorder import Recorder
+from instrumented_pool.testing import FakeStrategy, RecordingObserver
+
+from .fakes import Pool
 
 
 def assert_whole(pool: Pool, *, limit: int | None = None) -> None:
@@ -56,7 +57,7 @@ def _assert_what_is_cached(pool: Pool) -> None:
     assert pool._attentive == bool(attentive)
 
 
-def assert_gone(pool: Pool, strategy: FakeStrategy, recorder: Recorder | None = None) -> None:
+def assert_gone(pool: Pool, strategy: FakeStrategy, recorder: RecordingObserver | None = None) -> None:
     """Check that a closed pool has left nothing behind."""
     stats = pool.stats()
     assert (stats.total, stats.waiting) == (0, 0), repr(pool)

@@ -1,0 +1,22 @@
+"""What the tests of code that uses a pool need: strategies that misbehave, an observer that remembers, a cancel sweep.
+
+Needs nothing but the core, and no test runner in particular.
+"""
+
+from ._chaos import ChaosError, ChaosStrategy
+from ._fakes import FakeConnection, FakeStrategy
+from ._loop import SteppedLoop
+from ._recorder import RecordingObserver
+from ._sweep import SweepError, SweepFailure, sweep_cancellations
+
+__all__ = [
+    "ChaosError",
+    "ChaosStrategy",
+    "FakeConnection",
+    "FakeStrategy",
+    "RecordingObserver",
+    "SteppedLoop",
+    "SweepError",
+    "SweepFailure",
+    "sweep_cancellations",
+]
