@@ -18,12 +18,19 @@ def where_is(task: "asyncio.Task[Any] | None") -> tuple[str, ...]:
     """
     if task is None:
         return ("no task: acquired from a callback",)
-    coroutine = task.get_coro()
     if task.done():
-        return (f"{_defined(coroutine)}, finished without giving it back",)
+        return (_finished(task),)
+    coroutine = task.get_coro()
     if task is _running_task():
         return _running_frames(coroutine)
     return tuple(_suspended_frames(coroutine)) or (_defined(coroutine),)
+
+
+def _finished(task: "asyncio.Task[Any]") -> str:
+    """Say what has ended. An eager task that ended at once has no coroutine, and CPython 3.12.1 crashes if asked."""
+    coroutine = getattr(task, "_coro", None)  # not get_coro(), which is what crashes
+    what = "" if coroutine is None else f"{_defined(coroutine)}, "
+    return f"{what}finished without giving it back"
 
 
 def _running_task() -> "asyncio.Task[Any] | None":
