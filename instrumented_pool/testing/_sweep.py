@@ -42,7 +42,7 @@ class SweepError(AssertionError):
     """
 
     def __init__(self, failures: tuple[SweepFailure, ...], steps: int) -> None:
-        lines = [f"{len(failures)} runs went wrong, of one undisturbed and {steps} cancelled", *map(str, failures)]
+        lines = [f"{len(failures)} of {steps + 1} runs went wrong", *map(str, failures)]
         super().__init__("\n  ".join(lines))
         self.failures = failures
         self.steps = steps
@@ -94,7 +94,7 @@ def sweep_cancellations(
         setup: prepares a run: makes the pool, and brings it into the state that matters.
         check: looks, after the scenario has ended, at what it left behind, and closes what `setup` opened; called with
             the scenario's arguments.
-        invariant: called before each step of the loop, until the check is over, with the same arguments.
+        invariant: called before each step of the loop until all is over, with the same arguments.
         repeatedly: cancel before every later step too, as an impatient shutdown does.
         timeout: seconds that the scenario, the check and what they started may each take.
         max_steps: steps that they may take together; a run with more is taken to be a hot loop.
@@ -108,10 +108,10 @@ def sweep_cancellations(
         RuntimeError: called from within a running event loop.
     """
     _refuse_running_loop()
-    sweep = Sweep(scenario, setup, check, invariant, repeatedly=repeatedly, timeout=timeout, max_steps=max_steps)
+    sweep = Sweep(scenario, setup, check, invariant, repeatedly, timeout, max_steps)
     error = _error_of(sweep, None, loop_factory)
     if error is not None:
-        raise SweepError((SweepFailure(None, (), error),), 0)
+        raise SweepError((SweepFailure(None, (), error),), 0) from error
     failures: list[SweepFailure] = []
     steps = 0
     while True:
@@ -122,7 +122,7 @@ def sweep_cancellations(
             break
         steps += 1
     if failures:
-        raise SweepError(tuple(failures), steps)
+        raise SweepError(tuple(failures), steps) from failures[0].error
     return steps
 
 
@@ -150,6 +150,7 @@ def _error_of(sweep: "Sweep", step: int | None, loop_factory: Callable[[], Stepp
     return None
 
 
+@dataclass
 class Sweep:
     """A scenario and what belongs to it. The project's own tests drive `play` on loops that they handle themselves.
 
@@ -157,57 +158,55 @@ class Sweep:
         where: the frames in which the scenario was cancelled in the last run; empty if it had ended before.
     """
 
-    def __init__(
-        self,
-        scenario: Callable[..., Coroutine[Any, Any, object]],
-        setup: Callable[[], Coroutine[Any, Any, object]] | None = None,
-        check: Callable[..., Coroutine[Any, Any, object]] | None = None,
-        invariant: Callable[..., object] | None = None,
-        *,
-        repeatedly: bool = False,
-        timeout: float = 5.0,
-        max_steps: int = 2000,
-    ) -> None:
-        self.where: tuple[str, ...] = ()
-        self._scenario, self._setup, self._check, self._invariant = scenario, setup, check, invariant
-        self._repeatedly, self._timeout, self._max_steps = repeatedly, timeout, max_steps
+    scenario: Callable[..., Coroutine[Any, Any, object]]
+    setup: Callable[[], Coroutine[Any, Any, object]] | None
+    check: Callable[..., Coroutine[Any, Any, object]] | None
+    invariant: Callable[..., object] | None
+    repeatedly: bool
+    timeout: float
+    max_steps: int
+    where: tuple[str, ...] = ()
 
     async def play(self, loop: SteppedLoop, step: int | None) -> None:
         """Run once, cancelled before `step`, or undisturbed."""
         self.where = ()
-        subject: tuple[object, ...] = () if self._setup is None else (await self._setup(),)
+        subject: tuple[object, ...] = () if self.setup is None else (await self.setup(),)
         # Not create_task: an eager one would have taken its first step before anybody could look.
-        task: asyncio.Task[object] = asyncio.Task(self._scenario(*subject))
+        task: asyncio.Task[object] = asyncio.Task(self.scenario(*subject))
         loop.between = self._watch(subject, task, step)
         try:
             await self._end({task}, "the scenario")
-            if self._check is not None:
-                await self._end({asyncio.Task(self._check(*subject))}, "the check")
+            if self.check is not None:
+                await self._end_check(asyncio.Task(self.check(*subject)))
+            await self._end(asyncio.all_tasks() - {asyncio.current_task()}, "a task that was left behind")
         finally:
             loop.between = None
-        await self._end(asyncio.all_tasks() - {asyncio.current_task()}, "a task that was left behind")
 
     def _watch(self, subject: tuple[object, ...], task: "asyncio.Task[object]", step: int | None) -> Callable[[], None]:
         numbers = count()
 
         def look() -> None:
-            if self._invariant is not None:
-                self._invariant(*subject)
+            if self.invariant is not None:
+                self.invariant(*subject)
             number = next(numbers)
-            assert number < self._max_steps, f"the run does not end within {self._max_steps} steps"
-            if step is not None and not task.done() and (number == step or (self._repeatedly and number > step)):
+            assert number < self.max_steps, f"the run does not end within {self.max_steps} steps"
+            if step is not None and not task.done() and (number == step or (self.repeatedly and number > step)):
                 self.where = self.where or where_is(task)
                 task.cancel()
 
         return look
 
+    async def _end_check(self, checking: "asyncio.Task[object]") -> None:
+        await self._end({checking}, "the check")
+        assert not checking.cancelled(), "the check did not get to its end: it awaited what had been cancelled"
+
     async def _end(self, tasks: "set[asyncio.Task[Any]]", what: str) -> None:
         """Wait for `tasks`, and raise the `Exception` of each."""
         if not tasks:
             return
-        done, pending = await asyncio.wait(tasks, timeout=self._timeout)
+        done, pending = await asyncio.wait(tasks, timeout=self.timeout)
         for task in pending:
-            raise AssertionError(f"{what} does not end within {self._timeout} s: {' > '.join(where_is(task))}")
+            raise AssertionError(f"{what} does not end within {self.timeout} s: {' > '.join(where_is(task))}")
         for task in done:
             if not task.cancelled() and isinstance(task.exception(), Exception):
                 task.result()

@@ -107,6 +107,22 @@ def test_scenario_that_swallows_its_cancellation_and_stays_is_a_failure() -> Non
     assert "the scenario does not end within 5.0 s: " in str(failure)
 
 
+def test_check_that_is_cut_short_is_a_failure() -> None:
+    """It awaits a task that was cancelled, and what it would have looked at then is not known."""
+    tasks: list[asyncio.Task[None]] = []
+
+    async def scenario() -> None:
+        tasks.append(asyncio.ensure_future(asyncio.sleep(0)))
+        await tasks[-1]
+
+    async def check() -> None:
+        if tasks:
+            await tasks[-1]
+
+    failure, *_ = failures_of(scenario, check=check)
+    assert "the check did not get to its end" in str(failure)
+
+
 def test_task_left_behind_is_a_failure() -> None:
     """One that would go on for ever."""
     tasks: list[asyncio.Task[object]] = []

@@ -6,6 +6,7 @@ from redis.asyncio import Redis
 
 from instrumented_pool import ConnectionPool, ConnectionStrategy, Observer, PoolStats
 from instrumented_pool.strategies.redis import RedisConnectionStrategy
+from instrumented_pool.testing import ChaosStrategy, FakeConnection, FakeStrategy, sweep_cancellations
 from instrumented_pool_datadog import DatadogObserver
 from instrumented_pool_otel import OTelObserver
 from instrumented_pool_prometheus import PoolCollector
@@ -46,3 +47,21 @@ async def use() -> None:
     redis_pool = ConnectionPool(strategy=RedisConnectionStrategy("localhost"), max_size=2)
     async with redis_pool.get_connection() as client:
         assert_type(client, Redis)
+
+
+async def make() -> ConnectionPool[FakeConnection]:
+    """Make what a sweep goes through."""
+    pool = ConnectionPool(strategy=ChaosStrategy(FakeStrategy(), connect_failures=0.1), max_size=2)
+    assert_type(pool, ConnectionPool[FakeConnection])
+    return pool
+
+
+async def borrow(pool: ConnectionPool[FakeConnection]) -> None:
+    """Be cancelled anywhere."""
+    async with pool.get_connection() as conn:
+        assert_type(conn.number, int)
+
+
+def sweep() -> None:
+    """See that the scenario gets what was made."""
+    assert_type(sweep_cancellations(borrow, setup=make, check=lambda pool: pool.close()), int)

@@ -4,9 +4,7 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 from instrumented_pool import ConnectionPool
-from instrumented_pool.testing import FakeConnection, FakeStrategy
-
-__all__ = ["FakeConnection", "FakeStrategy", "MakePool", "Pool"]
+from instrumented_pool.testing import FakeConnection
 
 Pool: TypeAlias = ConnectionPool[FakeConnection]
 MakePool: TypeAlias = Callable[..., Pool]

@@ -130,7 +130,7 @@ def run(
     loop.set_exception_handler(loop.complain)
     asyncio.set_event_loop(loop)
     try:
-        sweep = Sweep(scenario.play, set_up, _assert_nothing_left, _assert_whole, timeout=_AGES)
+        sweep = Sweep(scenario.play, set_up, _assert_nothing_left, _assert_whole, False, _AGES, 2000)
         _, escaped = drive(loop, sweep.play(loop, None))
         gc.collect(0)
         # An eager task that ends with an interrupt is gone before anybody could be given it.
