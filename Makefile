@@ -18,7 +18,7 @@ READY := $(VENV)/ready
 GATES_READY := $(VENV)/gates-ready
 MOVED := $(if $(filter-out $(CURDIR),$(shell cat $(READY) 2>/dev/null)),moved)
 
-.PHONY: help demo film test lint format types wheel-test addresses bench lock clean moved
+.PHONY: help demo film test lint format types wheel-test addresses bench soak lock clean moved
 .DEFAULT_GOAL := help
 
 help: ## List these targets
@@ -54,6 +54,9 @@ addresses: ## Check that no file of the lock tells where packages were fetched f
 
 bench: $(READY) ## Measure the pool against its floor and its ancestor
 	@for script in benchmarks/bench_*.py; do $(RUN) "$$script" $(ARGS) || exit; done
+
+soak: $(READY) ## Let a pool bear a million operations of every kind, and see whether all adds up
+	@$(RUN) benchmarks/soak.py $(ARGS)
 
 lock: $(UV) ## Write the locked requirements again, changing as little as it must (ARGS=--upgrade: all anew)
 	@sh tools/lock $(ARGS)
