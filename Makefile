@@ -18,7 +18,7 @@ READY := $(VENV)/ready
 GATES_READY := $(VENV)/gates-ready
 MOVED := $(if $(filter-out $(CURDIR),$(shell cat $(READY) 2>/dev/null)),moved)
 
-.PHONY: help demo film test lint format types wheel-test addresses bench soak lock clean moved
+.PHONY: help demo film test lint format types wheel-test mutants addresses bench soak lock clean moved
 .DEFAULT_GOAL := help
 
 help: ## List these targets
@@ -48,6 +48,9 @@ types: $(GATES_READY) ## Check the types, with mypy and with pyright
 
 wheel-test: $(GATES_READY) ## Build the distribution and use it from outside of the tree, as its users do
 	@$(RUN) -m pytest -m packaging tests/packaging $(ARGS)
+
+mutants: $(READY) ## Put the ancestor's faults into copies of the tree, and see the tests notice (ARGS=WORD: some)
+	@$(RUN) tools/mutants $(ARGS)
 
 addresses: ## Check that no file of the lock tells where packages were fetched from
 	@sh tools/check-addresses
