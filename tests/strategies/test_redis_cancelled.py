@@ -1,0 +1,42 @@
+"""The cancel sweep beside a real server: whoever is cancelled in the middle of a command leaves nobody its reply."""
+
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeAlias
+
+import pytest
+from redis.asyncio import Redis
+
+from instrumented_pool import ConnectionPool
+from instrumented_pool._demo._server import Valkey
+from instrumented_pool.strategies.redis import RedisConnectionStrategy
+from instrumented_pool.testing import RecordingObserver, sweep_cancellations
+
+Pool: TypeAlias = "ConnectionPool[Redis]"
+
+
+def one_connection_to(server: Valkey, recorder: RecordingObserver) -> Callable[[], Coroutine[Any, Any, Pool]]:
+    async def setup() -> Pool:
+        strategy = RedisConnectionStrategy(f"redis://{server.host}:{server.port}")
+        return ConnectionPool(strategy=strategy, max_size=1, observers=[recorder])
+
+    return setup
+
+
+async def order(pool: Pool) -> None:
+    async with pool.get_connection() as redis:
+        await redis.incr("orders")
+        await redis.get("orders")
+
+
+async def next_one_reads_its_own_reply(pool: Pool) -> None:
+    async with pool, pool.get_connection(timeout=5.0) as redis:
+        assert await redis.echo("mine") == b"mine"
+
+
+@pytest.mark.parametrize("repeatedly", [False, True])
+def test_cancelled_anywhere_nobody_reads_the_reply_to_another_command(server: Valkey, repeatedly: bool) -> None:
+    """While it connects, sends, waits for a reply, or gives the connection back."""
+    recorder = RecordingObserver()
+    setup, check = one_connection_to(server, recorder), next_one_reads_its_own_reply
+    assert sweep_cancellations(order, setup=setup, check=check, repeatedly=repeatedly) > 10
+    recorder.assert_paired()
