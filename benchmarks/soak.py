@@ -54,7 +54,7 @@ class Mishap(Exception):
 
 class Connection:
     def __init__(self) -> None:
-        self.dead = self.lent = False
+        self.dead = self.lent = self.dirty = False
 
 
 class Server(ConnectionStrategy[Connection]):
@@ -212,16 +212,18 @@ class Soak:
             task.result()
 
     async def _borrow(self, *, cancelled: bool = False) -> None:
-        timeout = self.random.uniform(0, 0.01) if self.random.random() < 0.3 else None
+        options = {"timeout": self.random.uniform(0, 0.01)} if self.random.random() < 0.3 else {}
         entered = False
         try:
-            async with self.pool.get_connection(timeout=timeout) as conn:
+            async with self.pool.get_connection(**options) as conn:
                 entered = True
                 await self._use(conn, cancelled)
         except Mishap:
             self.other["bodies failed"] += 1
         except PoolTimeoutError:
             self.seen["timeout"] += 1
+            if not options:  # half a minute: a slot or a wake-up is lost, and the run with it
+                raise
         except PoolQueueFullError:
             self.seen["queue_full"] += 1
             await asyncio.sleep(0.002)  # before the next try: else all the operations would end here
@@ -237,6 +239,7 @@ class Soak:
 
     async def _use(self, conn: Connection, cancelled: bool) -> None:
         self.other["lent twice"] += conn.lent
+        self.other["lent after a cancelled body"] += conn.dirty
         conn.lent = True
         try:
             for _ in range(self.random.randint(0, 3)):
@@ -247,6 +250,9 @@ class Soak:
                 raise Mishap
             if self.random.random() < 0.0005:
                 await asyncio.sleep(0.03)  # longer than leak_after
+        except asyncio.CancelledError:
+            conn.dirty = True
+            raise
         finally:
             conn.lent = False
 
@@ -277,6 +283,7 @@ class Soak:
             "slots and callers at the end": (stats.total + stats.waiting, 0),
             "events without their other half": (len(auditor.begun) + auditor.unpaired, 0),
             "connections lent twice at a time": (self.other["lent twice"], 0),
+            "connections lent after a cancelled body": (self.other["lent after a cancelled body"], 0),
             "hooks that raised": (stats.observer_errors, 0),
             "connections above the hard limit": (max(0, auditor.most_connections - MAX_SIZE - MAX_BURST), 0),
         }
