@@ -1,4 +1,4 @@
-"""The cancel sweep beside a real server: whoever is cancelled in the middle of a command leaves nobody its reply."""
+"""The cancel sweep beside a real server: at whatever moment a caller is cancelled, the next one is served."""
 
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeAlias
@@ -34,7 +34,7 @@ async def next_one_reads_its_own_reply(pool: Pool) -> None:
 
 
 @pytest.mark.parametrize("repeatedly", [False, True])
-def test_cancelled_anywhere_nobody_reads_the_reply_to_another_command(server: Valkey, repeatedly: bool) -> None:
+def test_caller_cancelled_anywhere_leaves_its_slot_and_no_reply_behind(server: Valkey, repeatedly: bool) -> None:
     """While it connects, sends, waits for a reply, or gives the connection back."""
     recorder = RecordingObserver()
     setup, check = one_connection_to(server, recorder), next_one_reads_its_own_reply
