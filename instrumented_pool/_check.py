@@ -26,12 +26,16 @@ def strategy(value: ConnectionStrategy[Conn]) -> ConnectionStrategy[Conn]:
             f"strategy must be an instance of a ConnectionStrategy, got {_kind(value)}; "
             "one written for asyncio-connection-pool goes through instrumented_pool.compat.adapt_strategy()"
         )
-    if inspect.iscoroutinefunction(value.connection_is_closed):
-        raise TypeError(
-            f"strategy: {type(value).__qualname__}.connection_is_closed must be a plain function: "
-            "the coroutine that an async def returns would always mean True"
-        )
+    closed_check(value.connection_is_closed, of=value)
     return value
+
+
+def closed_check(check: object, *, of: object) -> None:
+    if inspect.iscoroutinefunction(check):
+        raise TypeError(
+            f"strategy: {type(of).__qualname__}.connection_is_closed must be a plain function, not an async def: "
+            "the coroutine that it returns would always mean True"
+        )
 
 
 def _kind(value: object) -> str:

@@ -221,7 +221,7 @@ class ConnectionPool(Generic[Conn]):
         self._limit = burst_limit or max_size  # the hard one, whichever that is
         self._acquire_timeout = _check.seconds("acquire_timeout", acquire_timeout)
         self._max_waiting = _check.count("max_waiting", max_waiting, least=0)
-        self._max_connecting = _check.count("max_connecting", max_connecting, least=1)
+        self._max_connecting = _check.count("max_connecting", max_connecting, least=1) or inf
         self._max_lifetime = _check.seconds("max_lifetime", max_lifetime, zero=False)
         self._idle_timeout = _check.seconds("idle_timeout", idle_timeout, zero=False)
         self._close_timeout = _check.seconds("close_timeout", close_timeout, zero=False, none=False)
@@ -446,8 +446,11 @@ class ConnectionPool(Generic[Conn]):
             create=None if kept is None else kept.create.snapshot(),
         )
 
+    def _ready(self) -> int:
+        return len(self._slots) - len(self._creating) - len(self._closing)
+
     def _in_use(self) -> int:
-        return len(self._slots) - len(self._creating) - len(self._idle) - len(self._closing)
+        return self._ready() - len(self._idle)
 
     def _from_idle(self) -> int:
         """How many acquires found a connection idle; what another thread reads amid an acquire must not fall later."""
@@ -697,7 +700,7 @@ class ConnectionPool(Generic[Conn]):
         return (
             len(self._slots) < self._limit
             and len(self._creating) < len(self._waiters)
-            and (self._max_connecting is None or len(self._creating) < self._max_connecting)
+            and len(self._creating) < self._max_connecting
             and self._retry_at <= now
         )
 
@@ -706,7 +709,7 @@ class ConnectionPool(Generic[Conn]):
         return (
             len(self._slots) < self._min_size
             and not self._closed
-            and (self._max_connecting is None or len(self._creating) < self._max_connecting)
+            and len(self._creating) < self._max_connecting
             and max(self._retry_at, self._refill_at) <= now
         )
 
@@ -849,9 +852,6 @@ class ConnectionPool(Generic[Conn]):
             self._fail_asker(asker, asyncio.CancelledError(), monotonic())
             self._after_loss()
             self._bus.raise_escaped()
-
-    def _ready(self) -> int:
-        return len(self._slots) - len(self._creating) - len(self._closing)
 
     def _tell_filled(self, error: BaseException | None) -> None:
         """Wake `open()` when `min_size` is reached or a connection could not be made."""

@@ -1,9 +1,9 @@
 """Old code keeps working: strategies written for `asyncio-connection-pool` are made into ours."""
 
 from collections.abc import Awaitable, Callable
-from inspect import iscoroutinefunction
 from typing import Protocol, TypeAlias, TypeVar
 
+from . import _check
 from ._strategy import ConnectionStrategy
 
 __all__ = ["AnyStrategy", "CreatingStrategy", "MakingStrategy", "adapt_strategy"]
@@ -53,10 +53,7 @@ def adapt_strategy(strategy: AnyStrategy[Conn]) -> ConnectionStrategy[Conn]:
     for names in (("create_connection", "make_connection"), ("connection_is_closed",), ("close_connection",)):
         if not any(callable(getattr(strategy, name, None)) for name in names):
             raise TypeError(f"strategy must define {' or '.join(names)}, which {type(strategy).__qualname__} does not")
-    if iscoroutinefunction(strategy.connection_is_closed):
-        raise TypeError(
-            f"{type(strategy).__qualname__}.connection_is_closed must be a plain function, not an async def"
-        )
+    _check.closed_check(strategy.connection_is_closed, of=strategy)
     return _Adapted(strategy)
 
 

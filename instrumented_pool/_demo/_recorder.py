@@ -1,6 +1,5 @@
 """An observer that keeps every event, and what can be proved from them."""
 
-from collections import Counter
 from collections.abc import Iterable
 from typing import TypeVar
 
@@ -8,22 +7,6 @@ from .. import _events as events
 from .._events import Event, Observer
 
 E = TypeVar("E", bound=Event)
-
-# What each event ends and what it begins, by kind and id: guarantee G1 as a table.
-_ENDS: dict[type[Event], tuple[str, str]] = {
-    events.Acquired: ("acquire", "acquire_id"),
-    events.AcquireFailed: ("acquire", "acquire_id"),
-    events.Released: ("hold", "acquire_id"),
-    events.Created: ("creation", "connection_id"),
-    events.CreateFailed: ("creation", "connection_id"),
-    events.Closed: ("connection", "connection_id"),
-}
-_BEGINS: dict[type[Event], tuple[str, str]] = {
-    events.AcquireStarted: ("acquire", "acquire_id"),
-    events.Acquired: ("hold", "acquire_id"),
-    events.CreateStarted: ("creation", "connection_id"),
-    events.Created: ("connection", "connection_id"),
-}
 
 
 class Recorder(Observer):
@@ -44,21 +27,6 @@ class Recorder(Observer):
 def of_kind(kind: type[E], recorded: Iterable[Event]) -> list[E]:
     """Those of one kind, in order."""
     return [event for event in recorded if isinstance(event, kind)]
-
-
-def unpaired(recorded: Iterable[Event]) -> list[str]:
-    """What began and did not end, or ended without having begun, or did either twice. Empty where G1 holds."""
-    open_: Counter[tuple[str, int]] = Counter()
-    wrong = []
-    for event in recorded:
-        for table, step in ((_ENDS, -1), (_BEGINS, 1)):
-            if found := table.get(type(event)):
-                kind, field = found
-                key = kind, getattr(event, field)
-                open_[key] += step
-                if open_[key] not in (0, 1):
-                    wrong.append(f"{kind} {key[1]}: unexpected {event.name}")
-    return wrong + [f"{kind} {number} never ended" for (kind, number), count in open_.items() if count > 0]
 
 
 def overtakings(recorded: Iterable[Event]) -> tuple[int, int]:

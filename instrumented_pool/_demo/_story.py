@@ -21,7 +21,8 @@ from .._events import (
     LeakSuspected,
     Shrink,
 )
-from ._recorder import of_kind, overtakings, unpaired
+from ..testing._recorder import unpaired
+from ._recorder import of_kind, overtakings
 from ._stage import BURST_LIMIT, MAX_SIZE, Claim, Stage, Traffic, in_background
 from ._waterfall import misplaced
 

@@ -17,7 +17,8 @@ from instrumented_pool import (
     Event,
     Released,
 )
-from instrumented_pool._demo._recorder import overtakings, unpaired
+from instrumented_pool._demo._recorder import overtakings
+from instrumented_pool.testing._recorder import unpaired
 
 
 class Nothing(ConnectionStrategy[object]):

@@ -38,7 +38,7 @@ def _assert_one_owner_each(pool: Pool) -> list[Any]:
 def _assert_nobody_is_forgotten(pool: Pool) -> None:
     """Who waits has either a connection on its way, or no room for one, or a timer until the pool tries again."""
     alive = [lease for lease in pool._waiters if not lease.future.done()]
-    room = min(pool._limit - len(pool._slots), (pool._max_connecting or 10**9) - len(pool._creating))
+    room = min(pool._limit - len(pool._slots), pool._max_connecting - len(pool._creating))
     if pool._dead_arrivals and alive and room > 0:
         assert pool._creating or (pool._timer is not None and pool._due <= pool._retry_at), "nobody tries again"
     elif room > 0:
