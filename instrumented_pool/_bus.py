@@ -5,7 +5,7 @@ import inspect
 import logging
 from collections import deque
 from collections.abc import Callable
-from time import monotonic
+from time import monotonic, perf_counter
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ._events import Event, Observer, ObserverFailed
@@ -18,6 +18,9 @@ Listeners: TypeAlias = tuple[tuple[Observer, Callable[[Any], None]], ...]
 
 HOOKS = tuple(name for name in vars(Observer) if name.startswith("on_") and name != "on_event")
 
+TIMED_ONE_IN = 61
+"""Which share of the events is timed; a prime, so as not to keep step with events that come in turn."""
+
 _log = logging.getLogger("instrumented_pool")
 
 
@@ -28,7 +31,21 @@ class Bus:
     in `escaped` until the pool's state is whole and the pool calls `raise_escaped`.
     """
 
-    __slots__ = (*HOOKS, "_behind", "_delivering", "_logged", "_pool_name", "errors", "escaped", "observers")
+    __slots__ = (
+        *HOOKS,
+        "_behind",
+        "_delivering",
+        "_logged",
+        "_names",
+        "_pool_name",
+        "_seconds",
+        "_until_timed",
+        "errors",
+        "escaped",
+        "observers",
+        "on_acquired_at_once",
+        "on_released_to_nobody",
+    )
 
     on_pool_opened: Listeners
     on_pool_cleared: Listeners
@@ -50,6 +67,10 @@ class Bus:
     on_leak_suspected: Listeners
     on_observer_failed: Listeners
 
+    # Of those two hooks, the listeners who want to hear of callers that did not queue.
+    on_acquired_at_once: Listeners
+    on_released_to_nobody: Listeners
+
     def __init__(self, pool_name: str) -> None:
         self._pool_name = pool_name
         self.observers: tuple[Observer, ...] = ()
@@ -58,6 +79,9 @@ class Bus:
         self._delivering = False
         self._behind: deque[tuple[Listeners, Event]] = deque()
         self._logged: set[tuple[int, str]] = set()
+        self._names: dict[int, str] = {}
+        self._seconds: dict[int, float] = {}
+        self._until_timed = TIMED_ONE_IN
         self._subscribe()
 
     def add(self, observer: Observer, pool: "ConnectionPool[Any]") -> None:
@@ -72,6 +96,8 @@ class Bus:
             raise ValueError(f"{observer!r} already observes pool {self._pool_name!r}")
         observer.attached(pool)
         self.observers = (*self.observers, observer)
+        self._names[id(observer)] = free_name(type(observer).__qualname__, set(self._names.values()))
+        self._seconds[id(observer)] = 0.0
         self._subscribe()
 
     def remove(self, observer: Observer, pool: "ConnectionPool[Any]") -> None:
@@ -84,21 +110,21 @@ class Bus:
             raise ValueError(f"{observer!r} does not observe pool {self._pool_name!r}")
         self.observers = tuple(known for known in self.observers if known is not observer)
         self._logged = {(key, hook) for key, hook in self._logged if key != id(observer)}
+        del self._names[id(observer)], self._seconds[id(observer)]
         self._subscribe()
         observer.detached(pool)
 
     def _subscribe(self) -> None:
         for hook in HOOKS:
-            setattr(
-                self,
-                hook,
-                tuple(
-                    (observer, getattr(observer, name))
-                    for observer in self.observers
-                    for name in (hook, "on_event")
-                    if _overrides(observer, name)
-                ),
-            )
+            setattr(self, hook, _listeners(hook, self.observers))
+        all_acquires = tuple(observer for observer in self.observers if not observer.waits_only)
+        self.on_acquire_started = _listeners("on_acquire_started", all_acquires)
+        self.on_acquired_at_once = _listeners("on_acquired", all_acquires)
+        self.on_released_to_nobody = _listeners("on_released", all_acquires)
+
+    def seconds(self) -> dict[str, float]:
+        """Seconds that each observer has spent in its hooks, extrapolated from the events that were timed."""
+        return {name: self._seconds.get(key, 0.0) * TIMED_ONE_IN for key, name in tuple(self._names.items())}
 
     def emit(self, listeners: Listeners, event: Event) -> None:
         """Give `event` to `listeners`; behind the present one if a hook changed the pool."""
@@ -107,7 +133,12 @@ class Bus:
             return
         self._delivering = True
         while self._behind:
-            self._deliver(*self._behind.popleft())
+            self._until_timed -= 1
+            if self._until_timed:
+                self._deliver(*self._behind.popleft())
+            else:
+                self._until_timed = TIMED_ONE_IN
+                self._deliver_timed(*self._behind.popleft())
         self._delivering = False
 
     def _deliver(self, listeners: Listeners, event: Event) -> None:
@@ -118,6 +149,14 @@ class Bus:
                 self._failed(observer, event, error)
             except BaseException as error:
                 self.escape(error)
+
+    def _deliver_timed(self, listeners: Listeners, event: Event) -> None:
+        for listener in listeners:
+            began = perf_counter()
+            self._deliver((listener,), event)
+            spent, key = perf_counter() - began, id(listener[0])
+            if key in self._seconds:  # a hook may have removed it
+                self._seconds[key] += spent
 
     def _failed(self, observer: Observer, event: Event, error: Exception) -> None:
         self.errors += 1
@@ -164,6 +203,24 @@ def check_observer(observer: object) -> None:
             raise TypeError(
                 f"{type(observer).__qualname__}.{name} must be a plain function: the pool calls hooks without awaiting"
             )
+
+
+def free_name(name: str, taken: set[str]) -> str:
+    """Return `name`, or `name#2` and so on where that is taken."""
+    free, number = name, 1
+    while free in taken:
+        number += 1
+        free = f"{name}#{number}"
+    return free
+
+
+def _listeners(hook: str, observers: tuple[Observer, ...]) -> Listeners:
+    return tuple(
+        (observer, getattr(observer, name))
+        for observer in observers
+        for name in (hook, "on_event")
+        if _overrides(observer, name)
+    )
 
 
 def _overrides(observer: Observer, name: str) -> bool:

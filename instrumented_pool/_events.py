@@ -128,6 +128,7 @@ class Released(Event):
         connection_id: as in `Acquired`.
         use: seconds from `Acquired` to here.
         error: what the body raised, or None.
+        served: the `acquire_id` of the queued caller that the connection was handed to, or None.
     """
 
     name: ClassVar[str] = "on_released"
@@ -135,6 +136,7 @@ class Released(Event):
     connection_id: int
     use: float
     error: BaseException | None
+    served: int | None
 
 
 @dataclass(slots=True, eq=False)
@@ -316,7 +318,14 @@ class Observer:
     not block. What it raises goes to `on_observer_failed` and the log, not to the caller. Inside a hook
     `event.pool.stats()` is the state after the change. A hook that is not overridden costs the pool a truth test.
     One observer may watch many pools. The fields of each event are described on its class.
+
+    Attributes:
+        waits_only: set it to True, before the observer is added, to be told of `on_acquired` only where the caller had
+            queued, of `on_released` only where the connection was handed to a caller who had, and of
+            `on_acquire_started` never. Then an acquire that finds a connection idle costs no more than unobserved.
     """
+
+    waits_only: bool = False
 
     def attached(self, pool: "ConnectionPool[Any]") -> None:
         """Called once when this observer is added to `pool`, before any event; what it raises refuses it."""

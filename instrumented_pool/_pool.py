@@ -22,7 +22,7 @@ import sys
 import warnings
 import weakref
 from collections import OrderedDict, deque
-from collections.abc import Awaitable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from contextvars import Context, copy_context
 from functools import partial
 from math import inf
@@ -36,7 +36,7 @@ from ._bus import Bus
 from ._errors import PoolClosedError, PoolError, PoolLoopError, PoolQueueFullError, PoolTimeoutError
 from ._events import CloseReason, FailReason, Observer, Source
 from ._holders import where_is
-from ._stats import Distributions, Holder, PoolStats, Tally
+from ._stats import Distribution, Distributions, Holder, PoolStats, Tally
 from ._strategy import Conn, ConnectionStrategy
 from .redaction import describe_error
 
@@ -158,6 +158,8 @@ class _Lease(Generic[Conn]):
         if error is None and not pool._waiters and not pool._attentive and slot.doomed is None:
             slot.lease = None
             pool._idle.append(slot)
+            if pool._record_use is not None:
+                pool._record_use(monotonic() - self.since)
         elif pool._release(self, slot, error):
             await pool._close_of(slot, error)
 
@@ -258,10 +260,12 @@ class ConnectionPool(Generic[Conn]):
 
         self._acquires = self._connections = 0
         self._not_at_hand = 0  # acquires that went through _acquire
-        self._most_from_idle = 0
+        self._most_at_once = 0
         self._last_create_error: BaseException | None = None
         self._tally = Tally()
         self._distributions: Distributions | None = None
+        self._record_use: Callable[[float], None] | None = None  # of those, for the plainest releases
+        self._at_once_before = 0  # plainest acquires before there were any
         self._bus = Bus(self._name)
         for observer in observers:
             self._bus.add(observer, self)
@@ -431,7 +435,7 @@ class ConnectionPool(Generic[Conn]):
             closing=len(self._closing),
             waiting=len(self._waiters),
             acquires=self._acquires,
-            acquired={**tally.acquired, "idle": self._from_idle()},
+            acquired={**tally.acquired, "idle": tally.acquired["idle"] + self._at_once()},
             failed=dict(tally.failed),
             created=tally.created,
             create_errors=tally.create_errors,
@@ -440,8 +444,9 @@ class ConnectionPool(Generic[Conn]):
             bursts=tally.bursts,
             leaks_suspected=tally.leaks_suspected,
             observer_errors=self._bus.errors,
+            observer_seconds=self._bus.seconds(),
             oldest_hold=max(holds, default=0.0),
-            wait=None if kept is None else kept.wait.snapshot(),
+            wait=None if kept is None else self._waits(kept),
             use=None if kept is None else kept.use.snapshot(),
             create=None if kept is None else kept.create.snapshot(),
         )
@@ -452,17 +457,21 @@ class ConnectionPool(Generic[Conn]):
     def _in_use(self) -> int:
         return self._ready() - len(self._idle)
 
-    def _from_idle(self) -> int:
-        """How many acquires found a connection idle; what another thread reads amid an acquire must not fall later."""
-        seen = self._acquires - self._not_at_hand + self._tally.acquired["idle"]
-        self._most_from_idle = max(self._most_from_idle, seen)
-        return self._most_from_idle
+    def _at_once(self) -> int:
+        """How many acquires were of the plainest; what another thread reads amid an acquire must not fall later."""
+        self._most_at_once = max(self._most_at_once, self._acquires - self._not_at_hand)
+        return self._most_at_once
+
+    def _waits(self, kept: Distributions) -> Distribution:
+        """What was recorded, and the plainest acquires, which waited for nothing."""
+        return kept.wait.snapshot(self._at_once() - self._at_once_before)
 
     def keep_distributions(self) -> None:
         """From now on keep the distributions of wait, use and create seconds, which `stats()` then carries."""
         if self._distributions is None:
             self._distributions = Distributions()
-            self._look()
+            self._record_use = self._distributions.use.record
+            self._at_once_before = self._at_once()
 
     def holders(self) -> tuple[Holder, ...]:
         """Who has connections, the longest hold first, and where each of those tasks is now."""
@@ -605,11 +614,9 @@ class ConnectionPool(Generic[Conn]):
         self._tally.acquired[lease.source] += 1
         if self._distributions is not None:
             self._distributions.wait.record(wait)
-        if bus.on_acquired:
-            bus.emit(
-                bus.on_acquired,
-                _events.Acquired(self, lease.since, lease.acquire_id, slot.connection_id, wait, lease.source),
-            )
+        if listeners := bus.on_acquired_at_once if lease.source == "idle" else bus.on_acquired:
+            acquired = _events.Acquired(self, lease.since, lease.acquire_id, slot.connection_id, wait, lease.source)
+            bus.emit(listeners, acquired)
             if bus.escaped is not None:  # the body will not run, so nobody else would give it back
                 lease._slot = None
                 self._release(lease, slot, None)
@@ -906,10 +913,11 @@ class ConnectionPool(Generic[Conn]):
         if self._distributions is not None:
             self._distributions.use.record(now - lease.since)
         reason = self._place(slot, "handoff", now)
-        if self._bus.on_released:
+        served = None if slot.lease is None else slot.lease.acquire_id
+        if listeners := self._bus.on_released_to_nobody if served is None else self._bus.on_released:
             use = now - lease.since
-            released = _events.Released(self, now, lease.acquire_id, slot.connection_id, use, error)
-            self._bus.emit(self._bus.on_released, released)
+            released = _events.Released(self, now, lease.acquire_id, slot.connection_id, use, error, served)
+            self._bus.emit(listeners, released)
         if reason is not None:
             self._close(slot, reason)
         if self._bus.escaped is not None:
@@ -1046,11 +1054,9 @@ class ConnectionPool(Generic[Conn]):
     def _look(self) -> None:
         """Note what the idle path has to do beyond the plain. Called wherever one of these changes."""
         bus = self._bus
-        plain = not (self._ages or bus.on_acquire_started or bus.on_acquired or self._distributions is not None)
+        plain = not (self._ages or bus.on_acquire_started or bus.on_acquired_at_once)
         self._at_hand = self._idle if plain else deque()
-        self._attentive = bool(
-            self._burst_peak or bus.on_released or self._distributions is not None or self._idle_timeout is not None
-        )
+        self._attentive = bool(self._burst_peak or bus.on_released_to_nobody or self._idle_timeout is not None)
 
     def _resize(self, max_size: int, burst_limit: int | None) -> None:
         _, max_size, burst_limit = _check.sizes(self._min_size, max_size, burst_limit)

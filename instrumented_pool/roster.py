@@ -7,6 +7,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any
 from weakref import ReferenceType, ref
 
+from ._bus import free_name
 from .metrics import POOL_NAME, Attributes, AttributeValue
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ class PoolRoster:
             entries = [entry for entry in self._entries if entry.pool() is not None]
             if any(entry.pool() is pool for entry in entries):
                 raise ValueError(f"pool {pool.name!r} is reported already: give each pool one exporter of a kind")
-            name = _free_name(pool.name, {entry.name for entry in entries if not entry.retired})
+            name = free_name(pool.name, {entry.name for entry in entries if not entry.retired})
             entry = _Entry(ref(pool), name, {**attributes, POOL_NAME: name})
             self._entries = (*(entry for entry in entries if entry.name != name), entry)
         if name != pool.name:
@@ -71,11 +72,3 @@ class PoolRoster:
         """Report `pool` no longer."""
         with self._changing:
             self._entries = tuple(entry for entry in self._entries if entry.pool() is not pool)
-
-
-def _free_name(name: str, taken: set[str]) -> str:
-    free, number = name, 1
-    while free in taken:
-        number += 1
-        free = f"{name}#{number}"
-    return free

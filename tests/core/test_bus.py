@@ -15,6 +15,7 @@ from instrumented_pool import (
     ObserverFailed,
     PoolCleared,
     Released,
+    _bus,
 )
 from instrumented_pool.testing import RecordingObserver
 from support.callers import callers, leave_all
@@ -268,3 +269,83 @@ async def test_start_of_an_acquire_is_heard_without_its_end(make_pool: MakePool)
     for _ in range(3):
         await borrow(pool)
     assert len(told) == 3
+
+
+class Waits(Observer):
+    """Wants to hear of callers that queued, and writes down what it is told."""
+
+    waits_only = True
+
+    def __init__(self) -> None:
+        self.told: list[Event] = []
+
+    def on_event(self, event: Event) -> None:
+        if isinstance(event, AcquireStarted | Acquired | Released):
+            self.told.append(event)
+
+
+async def test_observer_of_waits_leaves_the_idle_path_plain(make_pool: MakePool) -> None:
+    """It hears nothing of an acquire and a release for which nobody waited."""
+    observer = Waits()
+    pool = make_pool()
+    await borrow(pool)
+    pool.add_observer(observer)
+    await borrow(pool)
+    assert pool._at_hand is pool._idle
+    assert not pool._attentive
+    assert not observer.told
+
+
+async def test_observer_of_waits_is_told_whose_release_served_a_caller(make_pool: MakePool) -> None:
+    """Of the end of each wait, and of the release that brought it about; others hear the rest as well."""
+    observer, recorder = Waits(), RecordingObserver()
+    pool = make_pool(observers=[observer, recorder])
+    holder, queued = await callers(pool, 2)
+    await holder.leave()
+    await queued.leave()
+    made, released, served = observer.told
+    assert isinstance(made, Acquired)
+    assert isinstance(released, Released)
+    assert isinstance(served, Acquired)
+    assert (made.source, served.source) == ("new", "handoff")
+    assert (released.acquire_id, released.served) == (made.acquire_id, served.acquire_id)
+    assert [event.served for event in recorder.of(Released)] == [served.acquire_id, None]
+
+
+class Spends(Observer):
+    """Its hook takes as long as it is told, on a clock of the test's."""
+
+    clock = 0.0
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+
+    def on_event(self, event: Event) -> None:
+        Spends.clock += self.seconds
+
+
+class Rests(Spends):
+    """Another, so that the two have names."""
+
+
+async def test_seconds_spent_in_each_observer_are_estimated(
+    make_pool: MakePool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One event in `TIMED_ONE_IN` is timed, and stands for all of them; of two of a class, the second has a number."""
+    monkeypatch.setattr(_bus, "perf_counter", lambda: Spends.clock)
+    pool = make_pool(observers=[Spends(0.25), Rests(0.0), Spends(1.0)])
+    assert pool.stats().observer_seconds == {"Spends": 0.0, "Rests": 0.0, "Spends#2": 0.0}
+    for _ in range(_bus.TIMED_ONE_IN):  # of three events each, and more at first
+        await borrow(pool)
+    seconds = 3 * _bus.TIMED_ONE_IN
+    assert pool.stats().observer_seconds == {"Spends": 0.25 * seconds, "Rests": 0.0, "Spends#2": 1.0 * seconds}
+
+
+async def test_observer_that_was_removed_is_timed_no_more(make_pool: MakePool) -> None:
+    """Its name is free again, also where its hook removed it while being timed."""
+    removes = Calls(lambda event: event.pool.remove_observer(removes))
+    pool = make_pool()
+    for _ in range(_bus.TIMED_ONE_IN + 1):
+        pool.add_observer(removes)
+        await borrow(pool)
+    assert pool.stats().observer_seconds == {}

@@ -43,7 +43,7 @@ def a_life() -> list[Event]:
         CreateStarted(POOL, 0.0, 1, 1, False),
         Created(POOL, 0.0, 1, 0.1),
         Acquired(POOL, 0.0, 1, 1, 0.1, "new"),
-        Released(POOL, 0.0, 1, 1, 0.1, None),
+        Released(POOL, 0.0, 1, 1, 0.1, None, None),
         Closed(POOL, 0.0, 1, "pool_closed", 0.2),
     ]
 

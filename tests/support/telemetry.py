@@ -13,6 +13,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from instrumented_pool import ConnectionPool, ConnectionStrategy, Observer
+from instrumented_pool._bus import HOOKS
 from instrumented_pool.metrics import Attributes
 from instrumented_pool_otel import OTelObserver
 
@@ -85,7 +86,7 @@ class Pools:
 
 def hooks_called_by(pool: ConnectionPool[Wire]) -> set[str]:
     """The hooks that somebody listens to."""
-    return {hook for hook in type(pool._bus).__slots__ if hook.startswith("on_") and getattr(pool._bus, hook)}
+    return {hook for hook in HOOKS if getattr(pool._bus, hook)}
 
 
 async def until(condition: Callable[[], bool]) -> None:

@@ -49,11 +49,11 @@ def _assert_nobody_is_forgotten(pool: Pool) -> None:
 
 
 def _assert_what_is_cached(pool: Pool) -> None:
-    bus, kept = pool._bus, pool._distributions is not None
-    at_hand = not (pool._ages or bus.on_acquire_started or bus.on_acquired or kept)
+    bus = pool._bus
+    at_hand = not (pool._ages or bus.on_acquire_started or bus.on_acquired_at_once)
     assert (pool._at_hand is pool._idle) == at_hand
     assert at_hand or not pool._at_hand
-    attentive = pool._burst_peak or bus.on_released or kept or pool._idle_timeout is not None
+    attentive = pool._burst_peak or bus.on_released_to_nobody or pool._idle_timeout is not None
     assert pool._attentive == bool(attentive)
 
 

@@ -157,6 +157,7 @@ def test_every_metric_reads_the_number_that_it_names() -> None:
         bursts=next(unique),
         leaks_suspected=next(unique),
         observer_errors=next(unique),
+        observer_seconds={},
         oldest_hold=next(unique),
     )
     for metric in COUNTS:
