@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Iterable
-from math import isnan
+from math import inf, isnan
 from typing import Any, Literal, TypeVar, overload
 
 from ._bus import check_observer
@@ -81,6 +81,12 @@ def seconds(parameter: str, value: float | None, *, zero: bool = True, none: boo
     if isnan(value) or value < 0 or (value == 0 and not zero):
         raise ValueError(f"{parameter} must be {'at least' if zero else 'more than'} 0 seconds, got {value!r}")
     return float(value)
+
+
+def wait(parameter: str, value: float | None) -> float:
+    """Seconds to wait at most, infinity for None."""
+    limit = seconds(parameter, value)
+    return inf if limit is None else limit
 
 
 def choice(parameter: str, value: T, allowed: tuple[T, ...]) -> T:

@@ -52,7 +52,7 @@ async def test_it_reports_once_a_minute(agent: Agent, monkeypatch: pytest.Monkey
 async def test_callers_wait_for_ever() -> None:
     """As they did."""
     pool: ConnectionPool[int] = ConnectionPool("orders", strategy=Strategy(), max_size=1)
-    assert pool._acquire_timeout is None
+    assert pool._acquire_timeout == float("inf")
 
 
 def test_old_text_for_the_limits_stays() -> None:
