@@ -1,6 +1,13 @@
 """An asyncio connection pool that can always say why a request waited and who holds the connections."""
 
-from ._errors import PoolClosedError, PoolError, PoolLoopError, PoolQueueFullError, PoolTimeoutError
+from ._errors import (
+    PoolClosedError,
+    PoolDeadlockError,
+    PoolError,
+    PoolLoopError,
+    PoolQueueFullError,
+    PoolTimeoutError,
+)
 from ._events import (
     Acquired,
     AcquireFailed,
@@ -58,6 +65,7 @@ __all__ = [
     "PoolCleared",
     "PoolClosed",
     "PoolClosedError",
+    "PoolDeadlockError",
     "PoolError",
     "PoolLoopError",
     "PoolOpened",

@@ -49,6 +49,19 @@ class PoolTimeoutError(PoolError, TimeoutError):
         self.last_create_error = last_create_error
 
 
+class PoolDeadlockError(PoolTimeoutError):
+    """Waiting is in vain: every connection is held by a task that itself waits for one of this pool.
+
+    Raised at once, in the caller that would have been the first to give up, instead of when its time is up. Only where
+    nobody else can give the connections back, which does not count somebody cancelling one of the tasks from outside.
+
+    Attributes:
+        holders: the tasks that hold the connections and wait for each other, the longest hold first.
+    """
+
+    __module__ = "instrumented_pool"
+
+
 class PoolClosedError(PoolError):
     """The pool was closed before this caller had its connection."""
 

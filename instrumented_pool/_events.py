@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 Source: TypeAlias = Literal["idle", "new", "handoff"]
 """Where a connection came from: it lay idle, was made for the queue, or was handed over by the caller before."""
 
-FailReason: TypeAlias = Literal["timeout", "cancelled", "create_error", "pool_closed", "queue_full"]
+FailReason: TypeAlias = Literal["timeout", "cancelled", "create_error", "pool_closed", "queue_full", "deadlock"]
 CloseReason: TypeAlias = Literal["shrink", "idle", "lifetime", "stale", "dirty", "cleared", "pool_closed"]
 
 
@@ -108,7 +108,7 @@ class AcquireFailed(Event):
     Attributes:
         acquire_id: as in `AcquireStarted`.
         wait: seconds from `AcquireStarted` to here.
-        reason: `timeout`, `cancelled`, `create_error`, `pool_closed` or `queue_full`.
+        reason: `timeout`, `cancelled`, `create_error`, `pool_closed`, `queue_full` or `deadlock`.
         error: what is raised in the caller.
     """
 

@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import sys
+from collections.abc import Iterator
 from pathlib import PurePath
 from types import AsyncGeneratorType, CodeType, CoroutineType, FrameType, GeneratorType
 from typing import Any
@@ -40,19 +41,22 @@ def _running_task() -> "asyncio.Task[Any] | None":
         return None
 
 
-def _suspended_frames(awaited: Any) -> list[str]:
-    frames = []
+def _suspended_frames(coroutine: Any) -> list[str]:
+    return [_place(frame.f_code, frame.f_lineno) for _, frame in await_chain(coroutine)]
+
+
+def await_chain(awaited: Any) -> Iterator[tuple[Any, FrameType]]:
+    """Follow what a suspended coroutine awaits: each coroutine, generator and async generator, and its frame."""
     while awaited is not None:
-        # A coroutine, a generator and an async generator each have their own names for the same two things.
+        # Each of the three has its own names for the same two things.
         for prefix, below in (("cr", "cr_await"), ("gi", "gi_yieldfrom"), ("ag", "ag_await")):
             frame = getattr(awaited, f"{prefix}_frame", None)
             if frame is not None:
-                frames.append(_place(frame.f_code, frame.f_lineno))
+                yield awaited, frame
                 awaited = getattr(awaited, below, None)
                 break
         else:
             awaited = _wrapped(awaited)
-    return frames
 
 
 def _wrapped(awaited: Any) -> Any:

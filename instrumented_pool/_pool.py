@@ -33,7 +33,15 @@ from typing import Any, Final, Generic, Literal, TypeAlias, cast
 
 from . import _check, _events
 from ._bus import Bus, Listeners
-from ._errors import PoolClosedError, PoolError, PoolLoopError, PoolQueueFullError, PoolTimeoutError
+from ._deadlock import in_vain
+from ._errors import (
+    PoolClosedError,
+    PoolDeadlockError,
+    PoolError,
+    PoolLoopError,
+    PoolQueueFullError,
+    PoolTimeoutError,
+)
 from ._events import CloseReason, FailReason, Observer, Source
 from ._holders import where_is
 from ._stats import Distribution, Distributions, Holder, PoolStats, Tally
@@ -52,6 +60,7 @@ _Task: TypeAlias = "asyncio.Task[Any]"
 _UNBOUND = cast(asyncio.AbstractEventLoop, object())  # no task runs on it, so the first use leaves the fast path
 _DEFAULT: Final = cast(float, object())
 _BACKOFF, _BACKOFF_MAX = 0.01, 1.0  # seconds
+_SUSPENSE = 0.01  # seconds from the queueing that may have closed a deadlock until that is looked into
 
 
 class _Slot(Generic[Conn]):
@@ -83,6 +92,10 @@ class _Slot(Generic[Conn]):
         self.expires_at = inf
         self.idle_since = 0.0
         self.leak_told = 0  # the acquire whose hold was reported
+
+
+_QUEUED: Any = _Slot(0)  # what a caller has while it is in the queue
+_QUEUED.doomed = "pool_closed"  # off the plain way out, should somebody leave without having entered
 
 
 class _Lease(Generic[Conn]):
@@ -130,8 +143,8 @@ class _Lease(Generic[Conn]):
         task: _Task | None = _task_on(pool._loop)
         if task is None or get_ident() != pool._thread:
             task = pool._bind()
-        if self._slot is not None or (pool._waiters and self in pool._waiters):
-            raise RuntimeError(f"pool {pool.name!r}: this acquire is running already; call get_connection() again")
+        if self._slot is not None:
+            raise self._misused("is running already; call get_connection() again")
         self.task = task
         pool._acquires = self.acquire_id = pool._acquires + 1
         self.since = monotonic()
@@ -163,7 +176,7 @@ class _Lease(Generic[Conn]):
         slot = self._slot
         pool = self._pool
         if slot is None:
-            raise RuntimeError(f"pool {pool.name!r}: this acquire holds no connection, or gave it back already")
+            raise self._misused("holds no connection, or gave it back already")
         self._slot = None
         if error is None and not pool._waiters and not pool._attentive and slot.doomed is None:
             slot.lease = None
@@ -172,6 +185,9 @@ class _Lease(Generic[Conn]):
                 pool._record_use(monotonic() - self.since)
         elif pool._release(self, slot, error):
             await pool._close_of(slot, error)
+
+    def _misused(self, how: str) -> RuntimeError:
+        return RuntimeError(f"pool {self._pool.name!r}: this acquire {how}")
 
 
 class ConnectionPool(Generic[Conn]):
@@ -254,6 +270,7 @@ class ConnectionPool(Generic[Conn]):
         "_retry_at",
         "_slots",
         "_strategy",
+        "_suspecting",
         "_tally",
         "_thread",
         "_timer",
@@ -303,6 +320,7 @@ class ConnectionPool(Generic[Conn]):
         self._overrun: set[asyncio.Future[None]] = set()  # closes that did not end when cancelled
         self._waiters: OrderedDict[_Lease[Conn], None] = OrderedDict()
         self._last_deadline = -inf
+        self._suspecting = False  # of a deadlock
         self._growing = False
 
         self._burst_started = 0.0
@@ -641,6 +659,7 @@ class ConnectionPool(Generic[Conn]):
             if slot is None and bus.escaped is None:
                 if self._closed:
                     raise self._closed_error()
+                lease._slot = _QUEUED
                 lease.future = self._loop.create_future()
                 lease.context = copy_context()
                 waiters[lease] = None
@@ -661,8 +680,11 @@ class ConnectionPool(Generic[Conn]):
                     lease.context = copy_context()  # again: a hook may have made a span current
                 if creating or self._dead_arrivals:
                     self._grow()
-                elif self._burst_peak:
-                    self._note_limit()
+                else:
+                    if self._burst_peak:
+                        self._note_limit()
+                    if not self._suspecting:
+                        self._suspect_deadlock()
             if bus.escaped is not None:
                 bus.raise_escaped()
         except BaseException as error:  # refused
@@ -699,7 +721,8 @@ class ConnectionPool(Generic[Conn]):
             error, reason = lease.failure
             self._acquire_failed(lease, error, reason)
             raise error
-        slot = cast("_Slot[Conn]", lease._slot)
+        slot = lease._slot
+        assert slot is not None
         self._tally.acquired[lease.source] += 1
         if self._distributions is not None or self._bus.on_acquired:
             lease.since = monotonic()  # until now it was when the connection was handed over
@@ -735,6 +758,20 @@ class ConnectionPool(Generic[Conn]):
         """Callers queued beyond those for whom a connection is being made."""
         return len(self._waiters) - len(self._creating)
 
+    def _suspect_deadlock(self) -> None:
+        """A caller was queued, or a slot lost: look in a moment, when all who run now are suspended."""
+        if not self._loop.is_closed():
+            self._suspecting = True
+            self._arm(monotonic() + _SUSPENSE)
+
+    def _end_deadlock(self, now: float) -> None:
+        self._suspecting = False
+        if len(self._slots) < self._limit:
+            return
+        lease = in_vain((slot.lease for slot in self._slots), self._waiters, now)
+        if lease is not None:
+            self._fail(lease, self._deadlock_error(), "deadlock")
+
     def _expire(self, lease: _Lease[Conn]) -> None:
         if lease in self._waiters:
             self._fail(lease, self._timeout_error(_no_connection(lease)), "timeout")
@@ -742,17 +779,21 @@ class ConnectionPool(Generic[Conn]):
     def _fail(self, lease: _Lease[Conn], error: BaseException, reason: FailReason) -> None:
         """End the wait of a queued caller with `error`, which is raised when that caller runs."""
         del self._waiters[lease]
+        lease._slot = None
         lease.failure = error, reason
         if not lease.future.done() and not self._loop.is_closed():
             lease.future.set_result(None)
 
     def _leave(self, lease: _Lease[Conn]) -> None:
         """Take a caller that was cancelled out of the queue, or pass on the connection it was given already."""
-        self._waiters.pop(lease, None)
+        slot, lease._slot = lease._slot, None
+        if slot is None:
+            return
         if lease.timer is not None:
             lease.timer.cancel()
-        slot, lease._slot = lease._slot, None
-        if slot is not None:
+        if slot is _QUEUED:
+            self._waiters.pop(lease, None)
+        else:
             reason = self._place(slot, lease.source, monotonic())
             if reason is not None:
                 self._close(slot, reason)
@@ -967,6 +1008,9 @@ class ConnectionPool(Generic[Conn]):
 
     def _release(self, lease: _Lease[Conn], slot: _Slot[Conn], error: BaseException | None) -> bool:
         """Take a connection back; True where the exit has to see to its close."""
+        if slot is _QUEUED:
+            lease._slot = slot
+            raise lease._misused("holds no connection yet")
         now = monotonic()
         if error is not None and slot.doomed is None and not self._reusable(slot, error):
             slot.doomed = "dirty"
@@ -1077,6 +1121,8 @@ class ConnectionPool(Generic[Conn]):
         """A slot is free: end the burst, fill the room, tell `close()`."""
         self._note_burst()
         self._grow()
+        if self._waiters:  # after the limit was lowered the freed slot may have been one too many
+            self._suspect_deadlock()
         if not self._slots and self._empty is not None and not self._loop.is_closed():
             self._empty.set()
 
@@ -1186,6 +1232,8 @@ class ConnectionPool(Generic[Conn]):
         self._timer, self._due = None, inf
         now = monotonic()
         self._expire_waiters(now)
+        if self._suspecting:
+            self._end_deadlock(now)
         self._retire(now)
         self._suspect_leaks(now)
         self._grow()
@@ -1264,6 +1312,16 @@ class ConnectionPool(Generic[Conn]):
     def _full_error(self) -> PoolQueueFullError:
         full = f"max_waiting={self._max_waiting} callers are queued already"
         return PoolQueueFullError(f"pool {self._name!r}: {full} ({self.stats()})")
+
+    def _deadlock_error(self) -> PoolDeadlockError:
+        held = "every connection is held by a task that waits for one more"
+        return PoolDeadlockError(
+            f"{held}, so they wait for each other; use one connection for both, or let burst_limit be "
+            "larger than the number of tasks that take two",
+            stats=self.stats(),
+            holders=self.holders(),
+            last_create_error=self._last_create_error,
+        )
 
     def _timeout_error(
         self, what: str, stats: PoolStats | None = None, holders: tuple[Holder, ...] | None = None
