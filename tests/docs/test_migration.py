@@ -12,7 +12,7 @@ import asyncio_connection_pool as ancestor
 import pytest
 from ddtrace.trace import tracer
 
-from instrumented_pool import ConnectionPool, PoolLoopError, PoolTimeoutError, _bus, _pool
+from instrumented_pool import ConnectionPool, PoolDeadlockError, PoolLoopError, PoolTimeoutError, _bus, _pool
 from instrumented_pool._demo._server import Valkey
 from instrumented_pool.compat import adapt_strategy
 from support.virtual import CLOCK, START, VirtualLoop, steps
@@ -343,6 +343,21 @@ def test_a_caller_gives_up_after_30_seconds(monkeypatch: pytest.MonkeyPatch) -> 
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
         assert runner.run(scenes()) == (("hangs", 86400), (PoolTimeoutError, 30))
     assert issubclass(PoolTimeoutError, TimeoutError)
+
+
+async def test_tasks_that_wait_for_each_other_are_told_at_once() -> None:
+    """There they hang."""
+
+    async def scene(pool: Pool, strategy: Old) -> object:
+        async def nested() -> None:
+            async with pool.get_connection(), pool.get_connection():
+                pass
+
+        waiting = asyncio.ensure_future(nested())
+        await asyncio.wait({waiting}, timeout=0.1)
+        return await outcome(waiting)
+
+    assert await both(scene) == ("hangs", PoolDeadlockError)
 
 
 async def test_a_cancelled_caller_loses_nothing() -> None:
