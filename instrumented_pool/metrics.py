@@ -21,6 +21,7 @@ __all__ = [
     "COUNTS",
     "CREATE_OUTCOME",
     "DURATIONS",
+    "OBSERVER",
     "POOL_NAME",
     "STATE",
     "AttributeValue",
@@ -36,6 +37,7 @@ ACQUIRE_OUTCOME = "instrumented_pool.acquire.outcome"
 ACQUIRE_SOURCE = "instrumented_pool.acquire.source"
 CREATE_OUTCOME = "instrumented_pool.create.outcome"
 CLOSE_REASON = "instrumented_pool.close.reason"
+OBSERVER = "instrumented_pool.observer"
 
 AttributeValue: TypeAlias = str | bool | int | float
 Attributes: TypeAlias = Mapping[str, AttributeValue]
@@ -229,6 +231,14 @@ COUNTS = (
         "The number of times an observer raised.",
         (),
         _one(lambda stats: stats.observer_errors),
+    ),
+    Count(
+        "instrumented_pool.observer_time",
+        "counter",
+        "s",
+        "The time observers spent in their hooks, estimated from a sample.",
+        (OBSERVER,),
+        lambda stats: (((name,), seconds) for name, seconds in stats.observer_seconds.items()),
     ),
     Count(
         "instrumented_pool.oldest_hold",

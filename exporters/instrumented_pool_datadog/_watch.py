@@ -113,8 +113,8 @@ class PeriodicWatch(Watch):
                 tags = names.tags(count.labels, labels)
                 if count.kind != "counter":
                     self._client.gauge(count.name, value, *tags)
-                elif value != known[labels]:
-                    self._client.count(count.name, value - known[labels], *tags)
+                elif (risen := value - known.get(labels, 0)) > 0:  # an observer added since was not known
+                    self._client.count(count.name, risen, *tags)
 
     def _report_durations(self, before: PoolStats, stats: PoolStats) -> None:
         for duration in DURATIONS:

@@ -129,6 +129,9 @@ def expected(stats: PoolStats, name: str) -> Mapping[frozenset[tuple[str, object
         "instrumented_pool.closes": [
             ({f"{ours}close.reason": reason}, count) for reason, count in stats.closed.items()
         ],
+        "instrumented_pool.observer_time": [
+            ({f"{ours}observer": observer}, seconds) for observer, seconds in stats.observer_seconds.items()
+        ],
     }
     points = many[name] if name in many else [({}, one[name])]
     return {frozenset({POOL: stats.name, **labels}.items()): value for labels, value in points}
@@ -157,7 +160,7 @@ def test_every_metric_reads_the_number_that_it_names() -> None:
         bursts=next(unique),
         leaks_suspected=next(unique),
         observer_errors=next(unique),
-        observer_seconds={},
+        observer_seconds={"First": next(unique), "Second": next(unique)},
         oldest_hold=next(unique),
     )
     for metric in COUNTS:
