@@ -3,12 +3,14 @@
 import json
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from itertools import accumulate, chain
 from typing import Any, TypeAlias
 
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
+from prometheus_client.samples import Exemplar
 
 from instrumented_pool import ConnectionPool, Distribution, Observer, PoolClosed, PoolStats
 from instrumented_pool.metrics import (
@@ -22,11 +24,23 @@ from instrumented_pool.metrics import (
     check_attributes,
 )
 from instrumented_pool.roster import PoolRoster
+from instrumented_pool.trace_ids import TraceIds, check_trace_ids
 
-Snapshot: TypeAlias = Sequence[tuple[list[str], PoolStats]]
+from ._exemplars import Exemplars, Latest
+
+Bucket: TypeAlias = tuple[str, float] | tuple[str, float, Exemplar]
 
 _UNITS = {"s": "seconds"}
-_MULTIPROCESS_VARIABLES = ("PROMETHEUS_MULTIPROC_DIR", "prometheus_multiproc_dir")
+_MULTIPROCESS_VARIABLES = ("PROMETHEUS_MULTIPROC_DIR", "prometheus_multiproc_dir")  # set, be it to nothing
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A pool at the moment of a scrape."""
+
+    labels: list[str]
+    exemplars: Latest
+    stats: PoolStats
 
 
 class PoolCollector(Observer, Collector):
@@ -38,20 +52,26 @@ class PoolCollector(Observer, Collector):
         prometheus_client.REGISTRY.register(collector)
         pool = ConnectionPool(..., observers=[collector])
 
-    It reads the pools, which it holds weakly, when it is scraped. It hears of no acquire and no release: the pools keep
-    the distributions themselves.
+    It reads the pools, which it holds weakly, when it is scraped: they keep the distributions themselves. It hears of
+    no acquire and no release, unless it is given `trace_ids`, and then only of those where somebody waited.
     """
 
-    def __init__(self, *, attributes: Attributes | None = None) -> None:
+    waits_only = True
+
+    def __init__(self, *, attributes: Attributes | None = None, trace_ids: TraceIds | None = None) -> None:
         """Make a collector for the `observers` of pools and for a registry.
 
         Args:
             attributes: put on every sample as labels, such as `server.address`, which becomes `server_address`.
+            trace_ids: returns the labels of an exemplar for the trace that is current, or None. Called, in the context
+                of whom it concerns, for an acquire that queued or timed out, a use that others waited for, and a new
+                connection. What it raises, and what OpenMetrics does not allow, costs the exemplar and goes to
+                `on_observer_failed` and the log, as with any observer.
 
         Raises:
             RuntimeError: prometheus_client is in multiprocess mode, in which a collector that is read at scrape would
                 show the pools of whichever process happens to answer.
-            TypeError: an attribute has a type that cannot be reported.
+            TypeError: an attribute has a type that cannot be reported, or `trace_ids` is no plain function.
             ValueError: two attributes make the same label, or one has a key of the pool's own or holds credentials.
         """
         if variable := next((name for name in _MULTIPROCESS_VARIABLES if name in os.environ), None):
@@ -62,6 +82,11 @@ class PoolCollector(Observer, Collector):
         self._attributes = check_attributes(attributes)
         self._labels = [*_labels_of(self._attributes), _identifier(POOL_NAME)]
         self._pools = PoolRoster()
+        check_trace_ids(trace_ids)
+        self._exemplars = None if trace_ids is None else Exemplars(trace_ids)
+        if self._exemplars is not None:  # on the instance: without exemplars the pool subscribes it to none of these
+            for hook in ("on_acquired", "on_acquire_failed", "on_released", "on_created"):
+                setattr(self, hook, getattr(self._exemplars, hook))
 
     def attached(self, pool: ConnectionPool[Any]) -> None:
         """Show `pool` from now on.
@@ -86,36 +111,45 @@ class PoolCollector(Observer, Collector):
 
     def collect(self) -> Iterable[Metric]:
         """Read every pool once."""
-        snapshot = [([_text(value) for value in attributes.values()], pool.stats()) for pool, attributes in self._pools]
-        return self._families(snapshot)
+        return self._families([self._snapshot(pool, attributes) for pool, attributes in self._pools])
 
-    def _families(self, snapshot: Snapshot) -> Iterable[Metric]:
+    def _snapshot(self, pool: ConnectionPool[Any], attributes: Attributes) -> Snapshot:
+        # The exemplars first: what comes meanwhile has no exemplar yet, rather than an exemplar no count.
+        exemplars = {} if self._exemplars is None else dict(self._exemplars.of(pool))
+        return Snapshot([_text(value) for value in attributes.values()], exemplars, pool.stats())
+
+    def _families(self, pools: list[Snapshot]) -> Iterable[Metric]:
         for count in COUNTS:
-            yield self._count_family(count, snapshot)
+            yield self._count_family(count, pools)
         for duration in DURATIONS:
-            yield self._duration_family(duration, snapshot)
+            yield self._duration_family(duration, pools)
 
-    def _count_family(self, count: Count, snapshot: Snapshot) -> Metric:
+    def _count_family(self, count: Count, pools: list[Snapshot]) -> Metric:
         kind = CounterMetricFamily if count.kind == "counter" else GaugeMetricFamily
         labels = [*self._labels, *map(_identifier, count.labels)]
         family = kind(_identifier(count.name), count.description, labels=labels, unit=_UNITS.get(count.unit, ""))
-        for pool, stats in snapshot:
-            for values, number in count.read(stats):
-                family.add_metric([*pool, *values], number)
+        suffix = "_total" if count.kind == "counter" else ""
+        for pool in pools:
+            exemplar = pool.exemplars.get((count.name, 0))
+            for values, number in count.read(pool.stats):
+                of_point = dict(zip(labels, [*pool.labels, *values], strict=True))
+                family.add_sample(f"{family.name}{suffix}", of_point, number, exemplar=exemplar)
         return family
 
-    def _duration_family(self, duration: Duration, snapshot: Snapshot) -> Metric:
+    def _duration_family(self, duration: Duration, pools: list[Snapshot]) -> Metric:
         name, unit = _identifier(duration.name), _UNITS[duration.unit]
         family = HistogramMetricFamily(name, duration.description, labels=self._labels, unit=unit)
-        for pool, stats in snapshot:
-            if (distribution := duration.read(stats)) is not None:
-                family.add_metric(pool, _buckets(distribution), distribution.sum)
+        for pool in pools:
+            if (distribution := duration.read(pool.stats)) is not None:
+                exemplars = [pool.exemplars.get((duration.name, bucket)) for bucket in range(len(distribution.counts))]
+                family.add_metric(pool.labels, list(_buckets(distribution, exemplars)), distribution.sum)
         return family
 
 
-def _buckets(distribution: Distribution) -> list[tuple[str, float]]:
+def _buckets(distribution: Distribution, exemplars: list[Exemplar | None]) -> Iterator[Bucket]:
     bounds = chain(map(str, distribution.bounds), ["+Inf"])
-    return list(zip(bounds, accumulate(distribution.counts), strict=True))
+    for bound, count, exemplar in zip(bounds, accumulate(distribution.counts), exemplars, strict=True):
+        yield (bound, count) if exemplar is None else (bound, count, exemplar)
 
 
 def _labels_of(attributes: Attributes) -> list[str]:

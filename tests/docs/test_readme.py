@@ -8,18 +8,10 @@ from pathlib import Path
 import pytest
 
 from instrumented_pool._demo._server import Valkey
+from support.pages import DOCS, ROOT, block
 
-ROOT = Path(__file__).parents[2]
+README = ROOT / "README.md"
 URL = "redis://localhost:6379"
-
-
-def readme() -> str:
-    return (ROOT / "README.md").read_text()
-
-
-def block(kind: str, containing: str) -> str:
-    blocks: list[tuple[str, str]] = re.findall(r"^```(\w*)\n(.*?)^```$", readme(), flags=re.DOTALL | re.MULTILINE)
-    return next(text for each, text in blocks if each == kind and containing in text)
 
 
 def told(output: str) -> list[str]:
@@ -37,12 +29,12 @@ def told(output: str) -> list[str]:
 
 def test_readme_is_short() -> None:
     """Read whole in a few minutes."""
-    assert len(readme().splitlines()) <= 120
+    assert len(README.read_text().splitlines()) <= 120
 
 
 def test_readme_shows_the_quick_start_as_it_is() -> None:
     """The example in the README is the file that is run here."""
-    assert block("python", "import asyncio") == (ROOT / "examples" / "quickstart.py").read_text()
+    assert block(README, "python", "import asyncio") == (ROOT / "examples" / "quickstart.py").read_text()
 
 
 async def test_readme_shows_what_the_quick_start_prints(tmp_path: Path, server: Valkey) -> None:
@@ -57,12 +49,10 @@ async def test_readme_shows_what_the_quick_start_prints(tmp_path: Path, server: 
     )
     output, errors = await process.communicate()
     assert (process.returncode, errors.decode()) == (0, "")
-    assert told(output.decode()) == told(block("", "20 orders"))
+    assert told(output.decode()) == told(block(README, "", "20 orders"))
 
 
-@pytest.mark.parametrize(
-    "page", [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))], ids=lambda page: page.name
-)
+@pytest.mark.parametrize("page", [README, *sorted(DOCS.rglob("*.md"))], ids=lambda page: page.name)
 def test_links_between_pages_lead_somewhere(page: Path) -> None:
     """Every relative link of the documentation."""
     for target in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text()):

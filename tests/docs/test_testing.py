@@ -5,20 +5,15 @@ import inspect
 import re
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from types import ModuleType
 
 import pytest
 
 from instrumented_pool.testing import SweepError
+from support.pages import DOCS, blocks
 
-PAGE = (Path(__file__).parents[2] / "docs" / "testing.md").read_text()
+PAGE = DOCS / "testing.md"
 FINDS_THE_BUG = "test_payment_may_be_cancelled_anywhere"
-
-
-def blocks(kind: str) -> list[str]:
-    found: list[tuple[str, str]] = re.findall(r"^```(\w*)\n(.*?)^```$", PAGE, flags=re.DOTALL | re.MULTILINE)
-    return [text for each, text in found if each == kind]
 
 
 @pytest.fixture
@@ -26,13 +21,13 @@ def page() -> Iterator[ModuleType]:
     """The code of the page as one module, whose lines are those of a file of its own."""
     module = ModuleType("till")
     sys.modules["till"] = module
-    exec(compile("\n\n".join(blocks("python")), "tests/till.py", "exec"), vars(module))
+    exec(compile("\n\n".join(blocks(PAGE, "python")), "tests/till.py", "exec"), vars(module))
     yield module
     del sys.modules["till"]
 
 
 def names_of_tests() -> list[str]:
-    return re.findall(r"^(?:async )?def (test_\w+)", "\n".join(blocks("python")), flags=re.MULTILINE)
+    return re.findall(r"^(?:async )?def (test_\w+)", "\n".join(blocks(PAGE, "python")), flags=re.MULTILINE)
 
 
 @pytest.mark.parametrize("name", [name for name in names_of_tests() if name != FINDS_THE_BUG])
@@ -48,7 +43,7 @@ def test_sweep_finds_the_bug_on_the_page_and_says_what_the_page_shows(page: Modu
     with pytest.raises(SweepError) as caught:
         vars(page)[FINDS_THE_BUG]()
     first = "\n".join(str(caught.value).splitlines()[:2])
-    (shown,) = blocks("")
+    (shown,) = blocks(PAGE, "")
     assert unnumbered(first) == unnumbered(shown)
 
 

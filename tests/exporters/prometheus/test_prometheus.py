@@ -14,6 +14,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
+from prometheus_client.values import MutexValue, get_value_class
 
 from instrumented_pool import BOUNDS, ConnectionPool, PoolTimeoutError
 from instrumented_pool.metrics import COUNTS, DURATIONS, Attributes
@@ -237,10 +238,12 @@ def test_a_label_does_not_begin_with_a_digit() -> None:
     assert collector._labels[0] == "_2nd"
 
 
+@pytest.mark.parametrize("value", ["anywhere", ""])
 @pytest.mark.parametrize("variable", ["PROMETHEUS_MULTIPROC_DIR", "prometheus_multiproc_dir"])
-def test_multiprocess_mode_is_refused(monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
-    """With what to do instead."""
-    monkeypatch.setenv(variable, "anywhere")
+def test_multiprocess_mode_is_refused(monkeypatch: pytest.MonkeyPatch, variable: str, value: str) -> None:
+    """With what to do instead, wherever prometheus_client itself takes it for switched on: an empty string will do."""
+    monkeypatch.setenv(variable, value)
+    assert get_value_class() is not MutexValue  # type: ignore[no-untyped-call]  # as it is published
     with pytest.raises(RuntimeError, match=f"{variable} is set, .* or send the metrics by OTelObserver"):
         PoolCollector()
 
