@@ -1,0 +1,199 @@
+"""A real Prometheus of a test's own, which scrapes what it is told to, and its promtool.
+
+It is up in a tenth of a second, and knows its targets five seconds later, which nothing shortens: share one.
+"""
+
+import asyncio
+import http.client
+import json
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self, TypeAlias
+from urllib.parse import urlencode
+
+import pytest
+
+from instrumented_pool._demo._server import HOST, free_port, launcher
+
+Labels: TypeAlias = frozenset[tuple[str, str]]
+
+_PATIENCE = 30.0  # seconds in which anything has to happen
+
+
+@dataclass(frozen=True)
+class Exemplar:
+    """What Prometheus has kept of an exemplar: of which series, its own labels, and its value."""
+
+    series: dict[str, str]
+    labels: dict[str, str]
+    value: float
+
+
+class Prometheus:
+    """The server of Debian's package as a process of ours, with exemplars, its data in a directory of its own.
+
+    Args:
+        ports: scraped at this host, by the name of their job.
+        every: seconds between two scrapes, and between two evaluations of the rules.
+        rules: files of recording and alerting rules.
+    """
+
+    def __init__(self, ports: Mapping[str, int], *, every: float = 1.0, rules: tuple[Path, ...] = ()) -> None:
+        self._binary = _find("prometheus")
+        self._ports = ports
+        self._every = f"{round(every * 1000)}ms"
+        self._rules = rules
+        self._directory = tempfile.TemporaryDirectory(prefix="instrumented-pool-prometheus-")
+        self._process: subprocess.Popen[bytes] | None = None
+        self.port = 0
+
+    @property
+    def url(self) -> str:
+        """Where a browser finds it."""
+        return f"http://{HOST}:{self.port}"
+
+    async def __aenter__(self) -> Self:
+        try:
+            await self._start()
+        except BaseException:
+            self._stop()
+            raise
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._stop()
+
+    async def query(self, promql: str) -> dict[Labels, float]:
+        """What an expression is worth now, by the labels of each series other than `job` and `instance`."""
+        data = await self._get("/api/v1/query", query=promql)
+        return {_own(series["metric"]): float(series["value"][1]) for series in data["result"]}
+
+    async def value(self, promql: str) -> float:
+        """What an expression of one series is worth now."""
+        (value,) = (await self.query(promql)).values()
+        return value
+
+    async def exemplars(self, promql: str) -> list[Exemplar]:
+        """The exemplars of all series that an expression names, of the last hour."""
+        now = time.time()
+        data = await self._get("/api/v1/query_exemplars", query=promql, start=now - 3600, end=now + 60)
+        return [
+            Exemplar(dict(_own(series["seriesLabels"])), each["labels"], float(each["value"]))
+            for series in data
+            for each in series["exemplars"]
+        ]
+
+    async def scraped(self) -> None:
+        """Return when every target has been scraped once more, in a scrape that began after this call.
+
+        Raises:
+            AssertionError: a target cannot be scraped, for the reason that Prometheus gives.
+        """
+        began, deadline = time.time(), time.monotonic() + _PATIENCE
+        while await self.value(f"count(timestamp(up) > {began} and up == 1) or vector(0)") < len(self._ports):
+            assert time.monotonic() < deadline, await self._complaints()
+            await asyncio.sleep(0.02)
+
+    async def _complaints(self) -> str:
+        targets = (await self._get("/api/v1/targets"))["activeTargets"]
+        return f"not scraped in {_PATIENCE:.0f} s: {[(each['scrapeUrl'], each['lastError']) for each in targets]}"
+
+    async def _start(self) -> None:
+        config = Path(self._directory.name) / "prometheus.json"  # JSON is YAML
+        config.write_text(json.dumps(self._config()))
+        # Between our finding a free port and its being taken, somebody else may: then try another.
+        for _ in range(5):
+            self.port = free_port()
+            if await self._started(config):
+                return
+            self._kill()
+        raise AssertionError(f"Prometheus does not start: {self._log.read_text(errors='replace')[-2000:]}")
+
+    def _config(self) -> dict[str, Any]:
+        return {
+            "global": {"scrape_interval": self._every, "evaluation_interval": self._every},
+            "rule_files": [str(path) for path in self._rules],
+            "scrape_configs": [
+                {"job_name": job, "scrape_timeout": self._every, "static_configs": [{"targets": [f"{HOST}:{port}"]}]}
+                for job, port in self._ports.items()
+            ],
+        }
+
+    async def _started(self, config: Path) -> bool:
+        self._process = process = self._spawn(config)
+        deadline = time.monotonic() + _PATIENCE
+        while process.poll() is None and time.monotonic() < deadline:
+            if await asyncio.to_thread(self._ready):
+                return True
+            await asyncio.sleep(0.02)
+        return False
+
+    def _spawn(self, config: Path) -> subprocess.Popen[bytes]:
+        options = {
+            "config.file": config,
+            "web.listen-address": f"{HOST}:{self.port}",
+            "storage.tsdb.path": f"{self._directory.name}/data",
+            "enable-feature": "exemplar-storage",
+        }
+        command = [*launcher(), self._binary, *(f"--{name}={value}" for name, value in options.items())]
+        with self._log.open("wb") as log:
+            return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+
+    def _ready(self) -> bool:
+        try:
+            return self._request("/-/ready")[0] == 200
+        except OSError:
+            return False
+
+    async def _get(self, path: str, **parameters: object) -> Any:
+        status, body = await asyncio.to_thread(self._request, f"{path}?{urlencode(parameters)}")
+        answer = json.loads(body)
+        assert status == 200, answer
+        return answer["data"]
+
+    def _request(self, path: str) -> tuple[int, bytes]:
+        connection = http.client.HTTPConnection(HOST, self.port, timeout=_PATIENCE)
+        try:
+            connection.request("GET", path)
+            response = connection.getresponse()
+            return response.status, response.read()
+        finally:
+            connection.close()
+
+    @property
+    def _log(self) -> Path:
+        return Path(self._directory.name) / "prometheus.log"
+
+    def _kill(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    def _stop(self) -> None:
+        self._kill()
+        self._directory.cleanup()
+
+
+def promtool(*arguments: str | Path, reads: str = "") -> subprocess.CompletedProcess[str]:
+    """Run promtool, which reads a text, and give back what it says."""
+    command = [_find("promtool"), *arguments]
+    return subprocess.run(command, input=reads, capture_output=True, text=True, timeout=_PATIENCE, check=False)
+
+
+def _find(program: str) -> str:
+    path = shutil.which(program)
+    if path is None:
+        pytest.skip(
+            f"{program} is not here: apt-get install prometheus, or have the release's two binaries on the PATH"
+        )
+    return path
+
+
+def _own(labels: Mapping[str, str]) -> Labels:
+    return frozenset((key, value) for key, value in labels.items() if key not in ("job", "instance"))
