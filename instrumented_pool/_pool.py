@@ -1225,8 +1225,10 @@ class ConnectionPool(Generic[Conn]):
         if self._timer is not None:
             self._timer.cancel()
         self._due = when
-        # A weak reference: the loop must not keep an abandoned pool alive.
-        self._timer = self._loop.call_later(max(0.0, when - monotonic()), _tick, weakref.ref[ConnectionPool[Any]](self))
+        # A weak reference: the loop must not keep an abandoned pool alive. A context of nobody's: what the timer finds
+        # to do is not done for the caller that happened to arm it, and has no place in that one's trace.
+        pool = weakref.ref[ConnectionPool[Any]](self)
+        self._timer = self._loop.call_later(max(0.0, when - monotonic()), _tick, pool, context=Context())
 
     def _on_time(self) -> None:
         self._timer, self._due = None, inf
@@ -1278,7 +1280,7 @@ class ConnectionPool(Generic[Conn]):
             if self._bus.on_leak_suspected:
                 holder = _holder(lease, slot, now)
                 suspected = _events.LeakSuspected(self, now, lease.acquire_id, slot.connection_id, holder.held, holder)
-                self._bus.emit(self._bus.on_leak_suspected, suspected)
+                _context_of(lease.task).run(self._bus.emit, self._bus.on_leak_suspected, suspected)
 
     def _schedule(self, now: float) -> None:
         """Arm the timer for what comes next, if anything does."""
@@ -1343,6 +1345,13 @@ def _tick(reference: "weakref.ref[ConnectionPool[Any]]") -> None:
 def _holder(lease: _Lease[Any], slot: _Slot[Any], now: float) -> Holder:
     name = lease.task.get_name() if lease.task is not None else "no task"
     return Holder(lease.acquire_id, slot.connection_id, name, now - lease.since, where_is(lease.task))
+
+
+def _context_of(task: "_Task | None") -> Context:
+    """A copy of a task's context, for what is told of the task elsewhere; an empty one where Python keeps it back."""
+    if sys.version_info >= (3, 12) and task is not None:
+        return task.get_context().copy()
+    return Context()
 
 
 def _pause(failures: int) -> float:

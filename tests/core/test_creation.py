@@ -223,8 +223,8 @@ async def test_timer_that_fires_early_does_not_lose_the_next_attempt(
         CLOCK.seconds += tick
         return CLOCK.seconds
 
-    def rounded(delay: float, callback: Any, *args: Any) -> asyncio.TimerHandle:
-        return call_later(math.floor(delay * 1000) / 1000, callback, *args)
+    def rounded(delay: float, callback: Any, *args: Any, **options: Any) -> asyncio.TimerHandle:
+        return call_later(math.floor(delay * 1000) / 1000, callback, *args, **options)
 
     monkeypatch.setattr(_pool, "monotonic", look)
     monkeypatch.setattr(loop, "call_later", rounded)

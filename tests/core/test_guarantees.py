@@ -1,6 +1,7 @@
 """The guarantees G1 to G6 of the events; G7 is in test_bus.py, G1 under faults in test_faults.py."""
 
 import asyncio
+import sys
 from contextvars import ContextVar
 
 import pytest
@@ -19,6 +20,7 @@ from instrumented_pool import (
     Created,
     CreateFailed,
     CreateStarted,
+    LeakSuspected,
     Observer,
     PoolClosed,
     PoolClosedError,
@@ -250,6 +252,45 @@ async def test_failed_acquire_ends_in_the_callers_task_and_context(make_pool: Ma
     assert seen == [("late", "late"), ("refused", "refused")]
     await holder.leave()
     await closing
+
+
+async def test_suspected_leak_is_told_in_the_context_of_its_holder(make_pool: MakePool) -> None:
+    """Whatever is current there by then; an empty one before Python 3.12, and where there is no task any more."""
+    seen: list[str] = []
+
+    class Tracer(Observer):
+        def on_leak_suspected(self, event: LeakSuspected) -> None:
+            seen.append(span.get())
+            span.set("the observer's")
+
+    async def hold(name: str) -> None:
+        async with pool.get_connection():
+            span.set(name)
+            await asyncio.sleep(10)
+            assert span.get() == name
+
+    pool = make_pool(max_size=2, leak_after=5.0, observers=[Tracer()])
+    await asyncio.gather(hold("first"), hold("second"))
+    assert sorted(seen) == (["first", "second"] if sys.version_info >= (3, 12) else ["none", "none"])
+
+
+async def test_what_the_timer_does_is_in_nobodys_context(make_pool: MakePool) -> None:
+    """Neither closing what is too old nor filling up again belongs to the caller that armed the timer."""
+    seen: list[tuple[str, str]] = []
+
+    class Tracer(Observer):
+        def on_create_started(self, event: CreateStarted) -> None:
+            seen.append((event.name, span.get()))
+
+        def on_closed(self, event: Closed) -> None:
+            seen.append((event.name, span.get()))
+
+    pool = make_pool(min_size=1, max_lifetime=5.0, observers=[Tracer()])
+    span.set("caller")
+    async with pool.get_connection():
+        pass
+    await asyncio.sleep(6)
+    assert seen == [("on_create_started", "caller"), ("on_closed", "none"), ("on_create_started", "none")]
 
 
 @pytest.mark.parametrize(
