@@ -1,9 +1,12 @@
 """`StructlogObserver`: which event is logged, at which level, with which keys."""
 
 from asyncio import CancelledError
+from collections.abc import Iterable
 from dataclasses import fields
 from logging import DEBUG, ERROR, INFO, WARNING
+from math import inf
 from typing import Any, Protocol, TypeAlias, final
+from weakref import WeakKeyDictionary
 
 try:
     from structlog import get_logger
@@ -12,8 +15,11 @@ except ImportError as error:
         "StructlogObserver needs structlog: pip install 'instrumented-pool[structlog]'", name="structlog"
     ) from error
 
-from instrumented_pool import AcquireFailed, CreateFailed, Event, Holder, Observer
+from instrumented_pool import AcquireFailed, ConnectionPool, CreateFailed, Event, Holder, Observer, _check
 from instrumented_pool.redaction import describe_error
+from instrumented_pool.trace_ids import TraceIds, check_trace_ids, current_ids
+
+from ._repeats import Repeats, Suppressed
 
 Value: TypeAlias = str | int | float | bool | None
 
@@ -65,30 +71,91 @@ class StructlogObserver(Observer):
     Errors are told as one line of text without credentials and without a traceback, holders as text, the observer
     that failed by its class.
 
+    Lines of one kind, of a pool and with one reason, are logged `max_repeats` times in a window; what comes until it is
+    over is counted, and told in a line of the same event and level with the keys `suppressed` and `seconds`.
+
     Args:
         logger: where to log; by default `structlog.get_logger("instrumented_pool")`.
-        routine: also log, at debug level, every acquire, release, creation and close. Not subscribed to otherwise, and
-            so free of cost.
+        routine: also log, at debug level, every acquire, release, creation and close, however often. Not subscribed to
+            otherwise, and so free of cost.
+        trace_ids: returns what to bind of the trace that is current, or None. Called in the context that the event
+            belongs to: the caller's, of a creation a copy of it, of a suspected leak a copy of the holder's. What it
+            raises costs the ids, not the line, and goes to `on_observer_failed` and the log, as with any observer.
+        max_repeats: lines of one kind in a window; None holds nothing back.
+        repeat_window: seconds that a window lasts, from the first line of its kind.
+
+    Raises:
+        TypeError: an argument is of the wrong kind.
+        ValueError: `max_repeats` is less than 1, or `repeat_window` not more than 0.
     """
 
-    def __init__(self, *, logger: Logger | None = None, routine: bool = False) -> None:
+    def __init__(
+        self,
+        *,
+        logger: Logger | None = None,
+        routine: bool = False,
+        trace_ids: TraceIds | None = None,
+        max_repeats: int | None = 10,
+        repeat_window: float = 60.0,
+    ) -> None:
+        check_trace_ids(trace_ids)
+        self._trace_ids = trace_ids
+        self._max_repeats = _check.count("max_repeats", max_repeats, least=1)
+        self._window = _check.seconds("repeat_window", repeat_window, zero=False, none=False)
+        self._repeats: WeakKeyDictionary[ConnectionPool[Any], Repeats] = WeakKeyDictionary()
         self._logger: Logger = get_logger("instrumented_pool") if logger is None else logger
         self._levels = LEVELS | ROUTINE_LEVELS if routine else LEVELS
         for hook in self._levels:  # on the instance, so that the pool subscribes it to these and to no other
             setattr(self, hook, self._log)
 
+    def detached(self, pool: ConnectionPool[Any]) -> None:
+        """Report what was held back of `pool`."""
+        if (repeats := self._repeats.pop(pool, None)) is not None:
+            self._report(pool, repeats.end(inf))
+
     def _log(self, event: Event) -> None:
-        level = self._levels[event.name]
+        level = self._level_of(event)
+        if self._max_repeats is None or event.name in ROUTINE_LEVELS:
+            self._write(event, level)
+            return
+        repeats = self._repeats.setdefault(event.pool, Repeats(self._max_repeats))
+        self._report(event.pool, repeats.end(event.at - self._window))
+        wanted = repeats.let_through(event, level)
+        if repeats.is_last(event):
+            self._report(event.pool, repeats.end(inf))
+        if wanted:
+            self._write(event, level)
+
+    def _level_of(self, event: Event) -> int:
         match event:
-            case AcquireFailed(reason=reason):
-                level = FAIL_LEVELS.get(reason, level)
+            case AcquireFailed(reason=reason) if reason in FAIL_LEVELS:
+                return FAIL_LEVELS[reason]
             case CreateFailed(error=CancelledError()):  # the pool was closed meanwhile, or the loop is ending
-                level = INFO
+                return INFO
             case _:
-                pass
+                return self._levels[event.name]
+
+    def _write(self, event: Event, level: int) -> None:
         own = (field.name for field in fields(event) if field.name not in ("pool", "at"))  # the time is the logger's
-        values = {name: _loggable(getattr(event, name)) for name in own}
-        self._logger.log(level, event.name, pool=event.pool.name, **values)
+        values = {"pool": event.pool.name, **{name: _loggable(getattr(event, name)) for name in own}}
+        failure = None
+        try:
+            values = {**self._ids(), **values}
+        except Exception as error:
+            failure = error
+        self._logger.log(level, event.name, **values)
+        if failure is not None:
+            raise failure
+
+    def _ids(self) -> dict[str, str]:
+        ids = {} if self._trace_ids is None else current_ids(self._trace_ids)
+        if taken := ids.keys() & {"self", "level", "event"}:
+            raise ValueError(f"trace_ids must not return the keys {sorted(taken)}: structlog's own")
+        return ids
+
+    def _report(self, pool: ConnectionPool[Any], over: Iterable[Suppressed]) -> None:
+        for (hook, values), level, lines, seconds in over:
+            self._logger.log(level, hook, pool=pool.name, **dict(values), suppressed=lines, seconds=_loggable(seconds))
 
 
 def _loggable(value: object) -> Value:

@@ -3,74 +3,23 @@
 import asyncio
 import io
 import json
-import logging
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
-from typing import Any, Protocol
 
 import pytest
 import structlog
 from structlog.testing import capture_logs
 
-from instrumented_pool import ConnectionPool, ConnectionStrategy, Observer, PoolTimeoutError
+from instrumented_pool import ConnectionPool, Observer, PoolTimeoutError
+from instrumented_pool.testing import FakeConnection, FakeStrategy
 from instrumented_pool_structlog import StructlogObserver
 from instrumented_pool_structlog._observer import LEVELS, ROUTINE_LEVELS
+from support.fakes import MakePool, Pool
 
-SECRET = "hunter2"
-
-
-class Connection:
-    """Its repr gives away what no log may show."""
-
-    def __repr__(self) -> str:
-        return f"<Connection to redis://app:{SECRET}@db>"
+SECRET = FakeConnection.password
 
 
-class Strategy(ConnectionStrategy[Connection]):
-    error: Exception | None = None
-    close_error: Exception | None = None
-
-    async def create_connection(self) -> Connection:
-        if self.error:
-            raise self.error
-        return Connection()
-
-    def connection_is_closed(self, conn: Connection) -> bool:
-        return False
-
-    def close_connection(self, conn: Connection) -> None:
-        if self.close_error:
-            raise self.close_error
-
-
-@pytest.fixture(autouse=True)
-def _plain_structlog() -> Iterator[None]:
-    structlog.reset_defaults()
-    yield
-    structlog.reset_defaults()
-
-
-class Build(Protocol):
-    def __call__(self, observer: Observer, strategy: Strategy = ..., **options: Any) -> ConnectionPool[Connection]: ...
-
-
-@pytest.fixture
-async def build() -> AsyncIterator[Build]:
-    """Builds pools of one connection that are closed when the test is over."""
-    pools: list[ConnectionPool[Connection]] = []
-
-    def build(observer: Observer, strategy: Strategy | None = None, **options: Any) -> ConnectionPool[Connection]:
-        options = {"max_size": 1, **options}
-        pools.append(ConnectionPool(strategy=strategy or Strategy(), name="orders", observers=[observer], **options))
-        return pools[-1]
-
-    yield build
-    for pool in pools:
-        await pool.close()
-
-
-async def times_out(pool: ConnectionPool[Connection]) -> None:
+async def times_out(pool: Pool) -> None:
     """Hold a connection while another caller waits for one in vain."""
     async with pool.get_connection():
         with pytest.raises(PoolTimeoutError):
@@ -85,7 +34,7 @@ def test_every_hook_has_a_level() -> None:
     assert not LEVELS.keys() & ROUTINE_LEVELS.keys()
 
 
-async def test_nothing_routine_is_logged_unless_asked(build: Build) -> None:
+async def test_nothing_routine_is_logged_unless_asked(build: MakePool) -> None:
     """A calm day is opening and closing."""
     with capture_logs() as lines:
         async with build(StructlogObserver()) as pool:
@@ -105,7 +54,7 @@ def test_hooks_that_are_not_logged_are_not_subscribed() -> None:
     assert untouched == ROUTINE_LEVELS.keys()
 
 
-async def test_routine_events_are_logged_at_debug_when_asked(build: Build) -> None:
+async def test_routine_events_are_logged_at_debug_when_asked(build: MakePool) -> None:
     """The whole life of one connection, in order, with its numbers."""
     with capture_logs() as lines:
         async with build(StructlogObserver(routine=True)) as pool, pool.get_connection():
@@ -133,7 +82,7 @@ async def test_routine_events_are_logged_at_debug_when_asked(build: Build) -> No
     }
 
 
-async def test_timeout_is_an_error_that_names_the_holders(build: Build) -> None:
+async def test_timeout_is_an_error_that_names_the_holders(build: MakePool) -> None:
     """The line alone answers who had the connections."""
     with capture_logs() as lines:
         await times_out(build(StructlogObserver()))
@@ -145,7 +94,7 @@ async def test_timeout_is_an_error_that_names_the_holders(build: Build) -> None:
     assert task.get_name() in line["error"]
 
 
-async def test_cancelled_caller_is_information(build: Build) -> None:
+async def test_cancelled_caller_is_information(build: MakePool) -> None:
     """A client that went away is nobody's fault, and is told from a timeout."""
     pool = build(StructlogObserver())
 
@@ -163,7 +112,7 @@ async def test_cancelled_caller_is_information(build: Build) -> None:
     assert (line["log_level"], line["reason"]) == ("info", "cancelled")
 
 
-async def test_burst_is_told_with_its_numbers(build: Build) -> None:
+async def test_burst_is_told_with_its_numbers(build: MakePool) -> None:
     """From the first connection above `max_size` to the last, with the limit met in between."""
     pool = build(StructlogObserver(), burst_limit=2)
     with capture_logs() as lines:
@@ -177,10 +126,10 @@ async def test_burst_is_told_with_its_numbers(build: Build) -> None:
     ]
 
 
-async def test_failed_creation_is_logged_without_credentials_and_without_traceback(build: Build) -> None:
+async def test_failed_creation_is_logged_without_credentials_and_without_traceback(build: MakePool) -> None:
     """The driver's text may quote the DSN it was given."""
-    strategy = Strategy()
-    strategy.error = OSError(f"cannot connect to redis://app:{SECRET}@db:6379/0?password={SECRET}")
+    strategy = FakeStrategy()
+    strategy.create_errors.append(OSError(f"cannot connect to redis://app:{SECRET}@db:6379/0?password={SECRET}"))
     pool = build(StructlogObserver(routine=True), strategy)
     with capture_logs() as lines, pytest.raises(OSError, match="cannot connect"):
         async with pool.get_connection():
@@ -192,10 +141,10 @@ async def test_failed_creation_is_logged_without_credentials_and_without_traceba
     assert not any("exc_info" in line for line in lines)
 
 
-async def test_close_error_is_an_error(build: Build) -> None:
+async def test_close_error_is_an_error(build: MakePool) -> None:
     """The connection is dropped either way; the log says why it went badly."""
-    strategy = Strategy()
-    strategy.close_error = OSError("broken pipe")
+    strategy = FakeStrategy()
+    strategy.close_errors.append(OSError("broken pipe"))
     pool = build(StructlogObserver(), strategy, close_errors="observe")
     with capture_logs() as lines:
         async with pool.get_connection():
@@ -205,7 +154,7 @@ async def test_close_error_is_an_error(build: Build) -> None:
     assert (line["log_level"], line["error"], line["reason"]) == ("error", "OSError: broken pipe", "pool_closed")
 
 
-async def test_observer_that_failed_is_told_by_its_class(build: Build) -> None:
+async def test_observer_that_failed_is_told_by_its_class(build: MakePool) -> None:
     """Its repr is its own business."""
 
     class Broken(Observer):
@@ -226,7 +175,7 @@ async def test_observer_that_failed_is_told_by_its_class(build: Build) -> None:
     assert SECRET not in repr(lines)
 
 
-async def test_lines_are_json_with_the_renderer_people_use(build: Build) -> None:
+async def test_lines_are_json_with_the_renderer_people_use(build: MakePool) -> None:
     """Every value is one that JSON knows: no repr sneaks in through a fallback."""
     out = io.StringIO()
     structlog.configure(
@@ -242,21 +191,7 @@ async def test_lines_are_json_with_the_renderer_people_use(build: Build) -> None
     assert SECRET not in out.getvalue()
 
 
-async def test_standard_library_logging_gets_the_levels(build: Build, caplog: pytest.LogCaptureFixture) -> None:
-    """With structlog in front of `logging`, the usual filters and handlers apply to the logger's name."""
-    structlog.configure(
-        processors=[structlog.stdlib.filter_by_level, structlog.stdlib.render_to_log_kwargs],
-        logger_factory=structlog.stdlib.LoggerFactory(),
-        wrapper_class=structlog.stdlib.BoundLogger,
-    )
-    caplog.set_level(logging.WARNING, logger="instrumented_pool")
-    await times_out(build(StructlogObserver()))
-    assert [(r.name, r.levelno, r.message) for r in caplog.records] == [
-        ("instrumented_pool", logging.ERROR, "on_acquire_failed")
-    ]
-
-
-async def test_logger_of_the_users_own_is_used(build: Build) -> None:
+async def test_logger_of_the_users_own_is_used(build: MakePool) -> None:
     """What is bound to it is on every line."""
     with capture_logs() as lines:
         async with build(StructlogObserver(logger=structlog.get_logger().bind(team="payments"))):
@@ -275,11 +210,11 @@ async def test_creation_that_the_closing_pool_cancels_is_no_error() -> None:
     """It failed because nobody wants the connection any more."""
     begun = asyncio.Event()
 
-    class Slow(Strategy):
-        async def create_connection(self) -> Connection:
+    class Slow(FakeStrategy):
+        async def create_connection(self) -> FakeConnection:
             begun.set()
             await asyncio.Event().wait()
-            return Connection()
+            return await super().create_connection()
 
     pool = ConnectionPool(strategy=Slow(), max_size=1, min_size=1, observers=[StructlogObserver()])
     with capture_logs() as logs:

@@ -1,0 +1,37 @@
+"""The page's program prints what the page shows."""
+
+import asyncio
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+from instrumented_pool._demo._server import Valkey
+from support.pages import DOCS, block
+
+PAGE = DOCS / "exporters" / "structlog.md"
+
+
+def told(output: str) -> list[dict[str, Any]]:
+    """The lines without what differs from run to run, and the error's up to the holders, where the page cuts it off."""
+    lines = [json.loads(line) for line in output.splitlines()]
+    for line in lines:
+        line.update({key: 0.0 for key, value in line.items() if isinstance(value, float)})
+        if "error" in line:
+            line["error"] = re.sub(r" report-\d has held .*", "", line["error"])
+    return lines
+
+
+async def test_the_program_on_the_page_prints_what_the_page_shows(tmp_path: Path, server: Valkey) -> None:
+    """Beside a real server."""
+    source = block(PAGE, "python", "async def report")
+    assert "localhost:6379" in source
+    script = tmp_path / "app.py"
+    script.write_text(source.replace("localhost:6379", f"{server.host}:{server.port}"))
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, script, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+    )
+    output, errors = await process.communicate()
+    assert (process.returncode, errors.decode()) == (0, "")
+    assert told(output.decode()) == told(block(PAGE, "json", "on_pool_opened"))
