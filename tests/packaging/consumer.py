@@ -29,13 +29,18 @@ class Lines(ConnectionStrategy[Line]):
         return None
 
 
+def current_trace() -> dict[str, str] | None:
+    """What an application knows of its traces."""
+    return None
+
+
 async def use() -> None:
     """Build pools, and see what comes out of them."""
     observers: list[Observer] = [
         OTelObserver(),
         DatadogObserver(service_name="orders"),
-        PoolCollector(),
-        StructlogObserver(),
+        PoolCollector(trace_ids=current_trace),
+        StructlogObserver(trace_ids=current_trace),
     ]
     pool = ConnectionPool(strategy=Lines(), max_size=2, burst_limit=4, name="lines", observers=observers)
     assert_type(pool, ConnectionPool[Line])

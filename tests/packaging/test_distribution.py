@@ -15,6 +15,7 @@ pytestmark = pytest.mark.packaging
 ROOT = Path(__file__).resolve().parents[2]
 UV = ROOT / ".uv" / "bin" / "uv"
 CONSUMER = Path(__file__).with_name("consumer.py")
+THIRD_PARTY = Path("tests") / "exporters" / "third_party" / "pool_statsd"
 
 PACKAGES = {
     "instrumented_pool": None,
@@ -205,6 +206,15 @@ def test_type_checkers_refuse_what_a_connection_has_not(from_wheel: Installed) -
     by_pyright = from_wheel.run("-m", "pyright", "--pythonpath", from_wheel.python, wrong)
     assert 'has no attribute "hang_up"' in by_mypy.stdout
     assert '"hang_up" for class "Line"' in by_pyright.stdout
+
+
+def test_observer_of_somebody_elses_installs_beside_the_wheel(checkout: Path, from_wheel: Installed) -> None:
+    """A package of its own, which finds the types and the names that it needs."""
+    from_wheel.install("--no-deps", "--no-build-isolation", checkout / THIRD_PARTY)
+    checked = from_wheel.run("-m", "mypy", "--strict", "--package", "pool_statsd")
+    made = from_wheel.run("-c", "from pool_statsd import StatsdObserver; StatsdObserver().close()")
+    assert checked.returncode == 0, checked.stdout
+    assert made.returncode == 0, made.stderr
 
 
 def test_suite_passes_against_the_wheel(checkout: Path, from_wheel: Installed, tmp_path: Path) -> None:

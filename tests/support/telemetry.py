@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import pytest
 from opentelemetry.sdk.metrics import MeterProvider
@@ -87,6 +87,12 @@ class Pools:
 def hooks_called_by(pool: ConnectionPool[Wire]) -> set[str]:
     """The hooks that somebody listens to."""
     return {hook for hook in HOOKS if getattr(pool._bus, hook)}
+
+
+def hears_of_idle_acquires(pool: ConnectionPool[Any]) -> bool:
+    """Whether somebody is called when a connection lies idle, or goes back to lie idle."""
+    bus = pool._bus
+    return bool(bus.on_acquire_started or bus.on_acquired_at_once or bus.on_released_to_nobody)
 
 
 async def until(condition: Callable[[], bool]) -> None:
