@@ -115,7 +115,7 @@ class PoolCollector(Observer, Collector):
 
     def _snapshot(self, pool: ConnectionPool[Any], attributes: Attributes) -> Snapshot:
         # The exemplars first: what comes meanwhile has no exemplar yet, rather than an exemplar no count.
-        exemplars = {} if self._exemplars is None else dict(self._exemplars.of(pool))
+        exemplars = {} if self._exemplars is None else self._exemplars.of(pool)
         return Snapshot([_text(value) for value in attributes.values()], exemplars, pool.stats())
 
     def _families(self, pools: list[Snapshot]) -> Iterable[Metric]:

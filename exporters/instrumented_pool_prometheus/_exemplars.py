@@ -19,6 +19,9 @@ Latest: TypeAlias = Mapping[tuple[str, int], Exemplar]
 TIMEOUTS = "db.client.connection.timeouts"
 CREATE_TIME, WAIT_TIME, USE_TIME = (duration.name for duration in DURATIONS)
 
+_Kept: TypeAlias = tuple[float, Exemplar]  # with the time of its event
+
+_FRESH = 1.0  # seconds in which nobody scrapes twice
 _LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 _MOST = 128  # characters of all names and values of an exemplar, by OpenMetrics
 
@@ -27,16 +30,17 @@ class Exemplars:
     """The latest exemplar of each bucket and of the time-outs, by pool.
 
     The latest, not the slowest: buckets tell slow from fast already, and the slowest of yesterday's leads to a trace
-    that is kept no longer.
+    that is kept no longer. A fresh one is not renewed, so that a queue which moves fast does not ask for every caller.
     """
 
     def __init__(self, trace_ids: TraceIds) -> None:
         self._trace_ids = trace_ids
-        self._latest: WeakKeyDictionary[ConnectionPool[Any], dict[tuple[str, int], Exemplar]] = WeakKeyDictionary()
+        self._latest: WeakKeyDictionary[ConnectionPool[Any], dict[tuple[str, int], _Kept]] = WeakKeyDictionary()
 
     def of(self, pool: ConnectionPool[Any]) -> Latest:
-        """What is kept of `pool`."""
-        return self._latest.get(pool, {})
+        """What is kept of `pool`. May be called from any thread."""
+        kept = self._latest.get(pool, {}).copy()  # whole, before looking: meanwhile the pool may add to it
+        return {key: exemplar for key, (_, exemplar) in kept.items()}
 
     def on_acquired(self, event: Acquired) -> None:
         self._keep(event, WAIT_TIME, event.wait)
@@ -52,11 +56,13 @@ class Exemplars:
             self._keep(event, TIMEOUTS)
 
     def _keep(self, event: Event, metric: str, seconds: float | None = None) -> None:
+        key = (metric, 0 if seconds is None else bisect_left(BOUNDS, seconds))
+        kept = self._latest.setdefault(event.pool, {})
+        if (last := kept.get(key)) is not None and event.at - last[0] < _FRESH:
+            return
         labels = _checked(current_ids(self._trace_ids))
         if labels:
-            bucket = 0 if seconds is None else bisect_left(BOUNDS, seconds)
-            exemplar = Exemplar(labels, 1 if seconds is None else seconds, time())
-            self._latest.setdefault(event.pool, {})[metric, bucket] = exemplar
+            kept[key] = event.at, Exemplar(labels, 1 if seconds is None else seconds, time())
 
 
 def _checked(labels: dict[str, str]) -> dict[str, str]:

@@ -2,8 +2,10 @@
 
 import asyncio
 import gc
+import re
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from itertools import count
 
 import pytest
 from opentelemetry.trace import format_span_id, format_trace_id
@@ -15,7 +17,8 @@ from prometheus_client.samples import Exemplar
 from instrumented_pool import BOUNDS, ConnectionPool, PoolTimeoutError
 from instrumented_pool.trace_ids import TraceIds
 from instrumented_pool_prometheus import PoolCollector
-from support.pages import DOCS, run_block
+from support.clock import Clock
+from support.pages import DOCS, block, run_block
 from support.telemetry import Pools, Telemetry, Wire, Wires, borrow, hears_of_idle_acquires, until
 
 WAIT = "db_client_connection_wait_time_seconds"
@@ -23,7 +26,8 @@ USE = "db_client_connection_use_time_seconds"
 CREATE = "db_client_connection_create_time_seconds"
 TIMEOUTS = "db_client_connection_timeouts"
 
-current_trace: TraceIds = run_block(DOCS / "exporters" / "prometheus.md", "def current_trace")["current_trace"]
+PAGE = DOCS / "exporters" / "prometheus.md"
+current_trace: TraceIds = run_block(PAGE, "def current_trace")["current_trace"]
 
 
 def scraping(collector: PoolCollector) -> CollectorRegistry:
@@ -62,28 +66,31 @@ def ids(telemetry: Telemetry, name: str) -> dict[str, str]:
     return {"trace_id": format_trace_id(context.trace_id), "span_id": format_span_id(context.span_id)}
 
 
-async def queue_behind(pool: ConnectionPool[Wire], *waiters: Awaitable[object]) -> None:
-    """Hold the only connection until the waiters queue."""
+async def queue_behind(pool: ConnectionPool[Wire], waiter: Awaitable[object], clock: Clock) -> None:
+    """Hold the only connection while the waiter queues, for longer than an exemplar is fresh."""
     async with pool.get_connection():
-        tasks = [asyncio.ensure_future(waiter) for waiter in waiters]
-        await until(lambda: pool.stats().waiting == len(tasks))
-    await asyncio.gather(*tasks)
+        task = asyncio.ensure_future(waiter)
+        await until(lambda: pool.stats().waiting == 1)
+        clock.ahead += 1.5
+    await task
 
 
-async def test_each_exemplar_leads_to_whom_it_concerns(telemetry: Telemetry, wires: Wires, make_pool: Pools) -> None:
+async def test_each_exemplar_leads_to_whom_it_concerns(
+    telemetry: Telemetry, wires: Wires, make_pool: Pools, clock: Clock
+) -> None:
     """The function of the page, beside the real SDK: the caller that queued, the holder it waited for, the asker."""
     collector = PoolCollector(trace_ids=current_trace)
     registry = scraping(collector)
     pool = make_pool(strategy=wires, observers=[collector])
     began = time.time()
     waiter = traced(telemetry, "waiter", borrow(pool))
-    await traced(telemetry, "holder", queue_behind(pool, waiter))
+    await traced(telemetry, "holder", queue_behind(pool, waiter, clock))
     (create,), (use,) = exemplars(registry, CREATE), exemplars(registry, USE)
-    waits = exemplars(registry, WAIT)
-    assert create.labels == ids(telemetry, "holder")
-    assert use.labels == ids(telemetry, "holder")
-    assert ids(telemetry, "waiter") in [wait.labels for wait in waits]
-    for each in (create, use, *waits):
+    connected, waited = exemplars(registry, WAIT)
+    assert create.labels == use.labels == connected.labels == ids(telemetry, "holder")
+    assert waited.labels == ids(telemetry, "waiter")
+    assert connected.value < 1.5 <= waited.value
+    for each in (create, use, connected, waited):
         assert each.timestamp is not None
         assert began <= float(each.timestamp) <= time.time()
 
@@ -115,6 +122,20 @@ async def test_the_text_format_has_no_exemplars(wires: Wires, make_pool: Pools) 
     assert "beef" not in generate_latest(registry).decode()
 
 
+async def test_an_exemplar_looks_as_on_the_page(telemetry: Telemetry, wires: Wires, make_pool: Pools) -> None:
+    """Apart from the numbers and the bucket."""
+    collector = PoolCollector(trace_ids=current_trace)
+    registry = scraping(collector)
+    await traced(telemetry, "caller", borrow(make_pool(strategy=wires, name="orders", observers=[collector])))
+    (line,) = [each for each in opened(registry).splitlines() if each.startswith(f"{WAIT}_bucket") and "#" in each]
+    assert faceless(line) == faceless(block(PAGE, "", f"{WAIT}_bucket").strip())
+
+
+def faceless(line: str) -> str:
+    """A line of a scrape without its numbers."""
+    return re.sub(r'"[0-9a-f.]+"|(?<= )[\d.e+-]+', "…", line)
+
+
 async def test_an_exemplar_lies_in_its_bucket(wires: Wires, make_pool: Pools) -> None:
     """So that a chart of buckets shows it where it belongs."""
     collector = PoolCollector(trace_ids=lambda: {"trace_id": "beef"})
@@ -131,22 +152,33 @@ async def test_an_exemplar_lies_in_its_bucket(wires: Wires, make_pool: Pools) ->
         assert bound == next(each for each in (*BOUNDS, float("inf")) if seconds <= each)
 
 
-async def test_a_bucket_keeps_the_latest(wires: Wires, make_pool: Pools) -> None:
+async def test_a_bucket_keeps_the_latest(wires: Wires, make_pool: Pools, clock: Clock) -> None:
     """Yesterday's slowest leads to a trace that is kept no longer."""
-    numbers = iter(range(100))
-    collector = PoolCollector(trace_ids=lambda: {"number": str(next(numbers))})
+    current = ""
+    collector = PoolCollector(trace_ids=lambda: {"trace_id": current})
     registry = scraping(collector)
     pool = make_pool(strategy=wires, observers=[collector])
     async with pool.get_connection():
-        for _ in range(3):
+        for current in ("first", "second", "third"):
             with pytest.raises(PoolTimeoutError):
                 async with pool.get_connection(timeout=0):
                     pass
-    (exemplar,) = exemplars(registry, TIMEOUTS)
-    assert exemplar.labels == {"number": str(next(numbers) - 1)}
+            assert [each.labels for each in exemplars(registry, TIMEOUTS)] == [{"trace_id": current}]
+            clock.ahead += 1
 
 
-async def test_without_a_trace_the_exemplar_before_stays(wires: Wires, make_pool: Pools) -> None:
+async def test_an_exemplar_that_is_fresh_is_not_renewed(wires: Wires, make_pool: Pools) -> None:
+    """A queue that moves fast asks for a few of its callers only; no scrape would see the others'."""
+    asked = count()
+    collector = PoolCollector(trace_ids=lambda: {"number": str(next(asked))})
+    pool = make_pool(strategy=wires, observers=[collector])
+    began = time.monotonic()
+    await asyncio.gather(*(borrow(pool) for _ in range(1000)))
+    buckets = 3 * (len(BOUNDS) + 1)
+    assert next(asked) <= buckets * (1 + time.monotonic() - began)
+
+
+async def test_without_a_trace_the_exemplar_before_stays(wires: Wires, make_pool: Pools, clock: Clock) -> None:
     """None and nothing are no labels."""
     answers: list[dict[str, str] | None] = [{"trace_id": "beef"}, {"trace_id": "beef"}, None, None, {}, {}]
     collector = PoolCollector(trace_ids=lambda: answers.pop(0))
@@ -155,7 +187,8 @@ async def test_without_a_trace_the_exemplar_before_stays(wires: Wires, make_pool
     for _ in range(3):
         pool.clear()
         await borrow(pool)
-    assert [each.labels for each in exemplars(registry, CREATE)] == [{"trace_id": "beef"}]
+        clock.ahead += 1
+    assert {each.labels["trace_id"] for each in exemplars(registry, CREATE)} == {"beef"}
     assert not answers
 
 
@@ -206,7 +239,12 @@ def raises() -> Mapping[str, str]:
     ],
 )
 async def test_ids_that_are_none_cost_the_exemplar_and_nothing_else(
-    trace_ids: Callable[[], object], message: str, wires: Wires, make_pool: Pools, caplog: pytest.LogCaptureFixture
+    trace_ids: Callable[[], object],
+    message: str,
+    wires: Wires,
+    make_pool: Pools,
+    clock: Clock,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     """The callers are served, the scrape can be read, the log says it once for each hook."""
     collector = PoolCollector(trace_ids=trace_ids)  # type: ignore[arg-type]  # that is what is tried
@@ -214,7 +252,7 @@ async def test_ids_that_are_none_cost_the_exemplar_and_nothing_else(
     pool = make_pool(strategy=wires, observers=[collector])
     for _ in range(3):
         pool.clear()
-        await queue_behind(pool, borrow(pool))
+        await queue_behind(pool, borrow(pool), clock)
     for family in (WAIT, USE, CREATE):
         assert exemplars(registry, family) == []
     said = [record.getMessage() for record in caplog.records]

@@ -26,6 +26,15 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 PAGE = DOCS / "exporters" / "prometheus.md"
 NAME = "db_client_connection_pool_name"
+RULES = """
+groups:
+  - name: pool
+    rules:
+      - alert: CallersGiveUp
+        expr: sum without (job, instance) (db_client_connection_timeouts_total{job="ours"}) > 0
+      - alert: CallersQueue
+        expr: db_client_connection_pending_requests > 0
+"""
 
 
 @dataclass(frozen=True)
@@ -41,7 +50,7 @@ class Scene:
 
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
-async def scene() -> AsyncIterator[Scene]:
+async def scene(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Scene]:
     """One for all tests: Prometheus needs five seconds to know its targets."""
     ours, theirs = CollectorRegistry(), CollectorRegistry()
     reader = PrometheusMetricReader(disable_target_info=True, scope_info_enabled=False, registry=theirs)
@@ -53,7 +62,9 @@ async def scene() -> AsyncIterator[Scene]:
     pool = ConnectionPool(strategy=wires, max_size=2, burst_limit=3, name="db", observers=[observer, collector])
     with ExitStack() as stack:
         ports = {name: stack.enter_context(served(registry)) for name, registry in (("ours", ours), ("theirs", theirs))}
-        async with Prometheus(ports) as prometheus, pool:
+        rules = tmp_path_factory.mktemp("rules") / "rules.yml"
+        rules.write_text(RULES)
+        async with Prometheus(ports, rules=(rules,)) as prometheus, pool:
             await live(pool, wires)
             async with pool.get_connection():
                 await prometheus.scraped()
@@ -165,6 +176,15 @@ async def test_the_queries_on_the_page_have_answers(scene: Scene) -> None:
     assert len(queries) == 4
     for promql in queries:
         assert await scene.prometheus.query(promql), promql
+
+
+async def test_an_alert_fires_on_what_was_scraped(scene: Scene) -> None:
+    """And only the one: callers gave up before, and nobody queues now."""
+    async with asyncio.timeout(30):
+        while not (alerts := await scene.prometheus.query('ALERTS{alertstate="firing"}')):
+            await asyncio.sleep(0.05)
+    (alert,) = map(dict, alerts)
+    assert (alert["alertname"], alert[NAME]) == ("CallersGiveUp", "db")
 
 
 async def test_promtool_objects_to_nothing_but_opentelemetrys_name(scene: Scene) -> None:

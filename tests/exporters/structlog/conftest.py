@@ -8,10 +8,11 @@ import structlog
 
 from instrumented_pool import ConnectionPool, Observer
 from instrumented_pool.testing import FakeStrategy
+from support.clock import clock
 from support.fakes import MakePool, Pool
 from support.telemetry import telemetry
 
-__all__ = ["telemetry"]
+__all__ = ["clock", "telemetry"]
 
 
 @pytest.fixture(autouse=True)

@@ -2,36 +2,19 @@
 
 import asyncio
 import random
-import time
 from collections.abc import MutableMapping
 from typing import Any, TypeAlias
 
 import pytest
 from structlog.testing import capture_logs
 
-from instrumented_pool import Observer, PoolClosedError, PoolTimeoutError, Released, _pool
+from instrumented_pool import Observer, PoolClosedError, PoolTimeoutError, Released
 from instrumented_pool.testing import FakeStrategy
 from instrumented_pool_structlog import StructlogObserver
+from support.clock import Clock
 from support.fakes import MakePool, Pool
 
 Line: TypeAlias = MutableMapping[str, Any]
-
-
-class Clock:
-    """The pool's time, which can be set forward."""
-
-    def __init__(self) -> None:
-        self.ahead = 0.0
-
-    def now(self) -> float:
-        return time.monotonic() + self.ahead
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    clock = Clock()
-    monkeypatch.setattr(_pool, "monotonic", clock.now)
-    return clock
 
 
 async def borrow(pool: Pool) -> None:
