@@ -4,10 +4,13 @@ import asyncio
 import json
 import re
 import sys
+from logging import getLevelName
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
+from instrumented_pool import FailReason
 from instrumented_pool._demo._server import Valkey
+from instrumented_pool_structlog._observer import FAIL_LEVELS, LEVELS
 from support.pages import DOCS, block
 
 PAGE = DOCS / "exporters" / "structlog.md"
@@ -21,6 +24,16 @@ def told(output: str) -> list[dict[str, Any]]:
         if "error" in line:
             line["error"] = re.sub(r" report-\d has held .*", "", line["error"])
     return lines
+
+
+def test_the_page_has_every_event_and_reason_at_its_level() -> None:
+    """As the tables of the code say; of what is routine, it says that it is."""
+    rows = dict(re.findall(r"^\| (error|warning|info) \| (.*) \|$", PAGE.read_text(), re.MULTILINE))
+    for hook, level in LEVELS.items():
+        assert f"`{hook}`" in rows[getLevelName(level).lower()]
+    for reason in get_args(FailReason):
+        level = FAIL_LEVELS.get(reason, LEVELS["on_acquire_failed"])
+        assert re.search(rf"`on_acquire_failed` \([^)]*`{reason}`", rows[getLevelName(level).lower()])
 
 
 async def test_the_program_on_the_page_prints_what_the_page_shows(tmp_path: Path, server: Valkey) -> None:
