@@ -22,7 +22,7 @@ from instrumented_pool._demo._server import HOST, free_port, launcher
 
 Labels: TypeAlias = frozenset[tuple[str, str]]
 
-_PATIENCE = 30.0  # seconds in which anything has to happen
+_PATIENCE = 60.0  # seconds in which anything has to happen
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Prometheus:
         rules: files of recording and alerting rules.
     """
 
-    def __init__(self, ports: Mapping[str, int], *, every: float = 1.0, rules: tuple[Path, ...] = ()) -> None:
+    def __init__(self, ports: Mapping[str, int], *, every: float = 2.0, rules: tuple[Path, ...] = ()) -> None:
         self._binary = _find("prometheus")
         self._ports = ports
         self._every = f"{round(every * 1000)}ms"
