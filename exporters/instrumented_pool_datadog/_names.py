@@ -2,9 +2,10 @@
 
 Names of the first kind begin with the service, as the ancestor's did: `orders.pool.waiting`. Names of the second kind
 are fixed, and are those of `instrumented_pool.metrics`, so that one dashboard serves every service; what tells their
-points apart is in tags: `pool`, `service`, and those of `tags()`.
+points apart is in tags: those of `pool_tags()`, and those of `tags()`.
 """
 
+import re
 from collections.abc import Callable, Sequence
 
 from instrumented_pool import PoolStats
@@ -36,6 +37,16 @@ GAUGES: dict[str, Callable[[PoolStats], int]] = {
     CONNECTIONS_ACQUIRING: acquiring,
 }
 """In the order in which they are sent."""
+
+
+def pool_tags(service: str, pool: str) -> list[str]:
+    """The tags that every metric of a fixed name has."""
+    return [f"pool:{pool}", f"service:{service}"]
+
+
+def aggregation_key(service: str, pool: str) -> str:
+    """What Datadog groups the events of one pool by; it takes 100 characters, and the client escapes none of them."""
+    return re.sub(r"[|\s]", "_", f"{service}.pool:{pool}")[:100]
 
 
 def tags(labels: Sequence[str], values: Sequence[str]) -> list[str]:

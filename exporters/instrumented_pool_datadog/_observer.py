@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from math import isfinite
-from typing import Any, final
+from typing import Any, TypeVar, final
 from weakref import WeakKeyDictionary
 
 from instrumented_pool import ConnectionPool, Event, Observer, PoolClosed
@@ -10,10 +10,12 @@ from instrumented_pool.metrics import POOL_NAME
 from instrumented_pool.roster import PoolRoster
 
 from . import _names as names
-from ._client import Client
+from ._client import Client, Outlet
 from ._spans import Spans
 from ._vendor import DogStatsd, Tracer, statsd, tracer
 from ._watch import PerAcquireWatch, PeriodicWatch, Watch
+
+_Kind = TypeVar("_Kind")
 
 _statsd, _tracer = statsd, tracer
 
@@ -26,8 +28,9 @@ class DatadogObserver(Observer):
     once under names that begin with the service and once under fixed names with a `pool:` and a `service:` tag; spans
     are made where a caller had to wait, for a connection of its own or for one that came back; bursts are events.
 
-    A DogStatsD client that raises is logged once, to `instrumented_pool`, and not noticed by the pool. No credentials,
-    stacks or connections are sent: of an error, its type and a redacted line.
+    A report is packed into a few datagrams. An agent that does not take them, or a client that raises, is logged once,
+    to `instrumented_pool`, and once more when all is well again; the pool does not notice. No credentials, stacks or
+    connections are sent: of an error, its type and a redacted line.
 
     Args:
         service_name: the service of the spans, and the beginning of the names.
@@ -35,7 +38,8 @@ class DatadogObserver(Observer):
         report_every: seconds between two reports of a pool.
         per_acquire: send what `asyncio-connection-pool` did, and just that: every gauge at every acquire and release
             and a span for every acquire.
-        statsd: the DogStatsD client, by default the one that `datadog.initialize()` configures.
+        statsd: the DogStatsD client, by default the one that `datadog.initialize()` configures. It stays yours: it is
+            flushed as a pool closes, and never closed.
         tracer: the tracer, by default ddtrace's.
 
     Raises:
@@ -56,24 +60,22 @@ class DatadogObserver(Observer):
         self._service = _check_service(service_name)
         self._tags = _check_tags(extra_tags)
         self._every = _check_every(report_every)
-        self._per_acquire = per_acquire
-        self._statsd = _statsd if statsd is None else statsd
-        self._tracer = _tracer if tracer is None else tracer
+        self._outlet = Outlet(_check_kind("statsd", DogStatsd, statsd, default=_statsd))
+        self._tracer = _check_kind("tracer", Tracer, tracer, default=_tracer)
         self._roster = PoolRoster()
         self._watches: WeakKeyDictionary[ConnectionPool[Any], Watch] = WeakKeyDictionary()
-        for hook in dir(PerAcquireWatch if per_acquire else PeriodicWatch):
+        self._watch: type[Watch] = PerAcquireWatch if per_acquire else PeriodicWatch
+        self.waits_only = self._watch.waits_only
+        for hook in dir(self._watch):
             if hook.startswith("on_"):  # on the instance, so that the pool subscribes it to these and to no other
                 setattr(self, hook, self._pass_on)
 
     def attached(self, pool: ConnectionPool[Any]) -> None:
         name = str(self._roster.add(pool, {})[POOL_NAME])
         spans = Spans(self._tracer, self._service, {names.POOL_TAG: name})
-        if self._per_acquire:
-            client = Client(self._statsd, self._tags)
-            self._watches[pool] = PerAcquireWatch(pool, self._service, client, spans, self._every)
-        else:
-            client = Client(self._statsd, [*self._tags, f"pool:{name}", f"service:{self._service}"])
-            self._watches[pool] = PeriodicWatch(pool, self._service, client, spans, self._every)
+        tags = [] if self._watch is PerAcquireWatch else names.pool_tags(self._service, name)
+        client = Client(self._outlet, [*self._tags, *tags], names.aggregation_key(self._service, name))
+        self._watches[pool] = self._watch(pool, self._service, client, spans, self._every)
 
     def detached(self, pool: ConnectionPool[Any]) -> None:
         self._roster.remove(pool)
@@ -92,6 +94,10 @@ def _check_service(service_name: object) -> str:
         raise TypeError(f"service_name must be a string, got {service_name!r}")
     if not service_name:
         raise ValueError("service_name must not be empty: it begins every name")
+    if set(service_name) & set(":|\r\n"):
+        raise ValueError(
+            f"service_name must hold no ':', no '|' and no line break, where names end; got {service_name!r}"
+        )
     return service_name
 
 
@@ -104,6 +110,12 @@ def _check_tags(extra_tags: Iterable[object]) -> list[str]:
             raise TypeError(f"extra_tags must be a list of strings, got {tag!r} among them")
         tags.append(tag)
     return tags
+
+
+def _check_kind(name: str, kind: type[_Kind], given: _Kind | None, *, default: _Kind) -> _Kind:
+    if given is not None and not isinstance(given, kind):
+        raise TypeError(f"{name} must be a {kind.__name__}, got a {type(given).__name__}")
+    return default if given is None else given
 
 
 def _check_every(report_every: object) -> float:

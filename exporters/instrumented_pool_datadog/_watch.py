@@ -4,7 +4,7 @@ A watch has the hooks of an `Observer` that its mode needs, and no other; `Datad
 """
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 from instrumented_pool import (
     Acquired,
@@ -42,12 +42,18 @@ class Watch:
         client: where metrics and events go.
         spans: where spans go.
         every: seconds between two reports.
+
+    Attributes:
+        waits_only: as in `Observer`.
     """
+
+    waits_only: ClassVar[bool]
 
     def __init__(self, pool: ConnectionPool[Any], service: str, client: Client, spans: Spans, every: float) -> None:
         self._service = service
         self._client = client
         self._spans = spans
+        self._closed = False
         self._timer = Timer(pool, every, self.report)
         self._timer.start()
 
@@ -56,6 +62,10 @@ class Watch:
         self._spans.end_all()
 
     def report(self, stats: PoolStats) -> None:
+        with self._client.batch(last=self._closed):
+            self._send(stats)
+
+    def _send(self, stats: PoolStats) -> None:
         for name, read in names.GAUGES.items():
             self._client.gauge(f"{self._service}.{name}", read(stats))
 
@@ -71,6 +81,8 @@ class Watch:
 
     def on_pool_closed(self, event: PoolClosed) -> None:
         self._timer.stop()
+        self._closed = True
+        self.report(event.pool.stats())
 
     def on_create_started(self, event: CreateStarted) -> None:
         self._spans.start(names.CREATE_SPAN, event.connection_id)
@@ -85,15 +97,16 @@ class Watch:
 class PeriodicWatch(Watch):
     """Counts and distributions at every report, spans only of what queued: nothing is sent of an idle acquire."""
 
+    waits_only = True
+
     def __init__(self, pool: ConnectionPool[Any], service: str, client: Client, spans: Spans, every: float) -> None:
         pool.keep_distributions()
         self._reported = pool.stats()
         self._queued = {"new": 0, "wait": 0}
-        self._closed = False
         super().__init__(pool, service, client, spans, every)
 
-    def report(self, stats: PoolStats) -> None:
-        super().report(stats)
+    def _send(self, stats: PoolStats) -> None:
+        super()._send(stats)
         before, self._reported = self._reported, stats
         self._report_methods(before, stats)
         self._report_counts(before, stats)
@@ -126,11 +139,6 @@ class PeriodicWatch(Watch):
         if self._closed and not (stats := pool.stats()).total and not names.acquiring(stats):
             self.report(stats)
 
-    def on_pool_closed(self, event: PoolClosed) -> None:
-        super().on_pool_closed(event)
-        self._closed = True
-        self.report(event.pool.stats())
-
     def on_closed(self, event: Closed) -> None:
         self._report_if_last(event.pool)
 
@@ -141,8 +149,7 @@ class PeriodicWatch(Watch):
             self._spans.start(names.WAIT_SPAN, event.acquire_id)
 
     def on_acquired(self, event: Acquired) -> None:
-        if event.source != "idle":
-            self._end_acquire(event.acquire_id, names.SOURCE_TAG, event.source)
+        self._end_acquire(event.acquire_id, names.SOURCE_TAG, event.source)
 
     def on_acquire_failed(self, event: AcquireFailed) -> None:
         self._end_acquire(event.acquire_id, names.REASON_TAG, event.reason, event.error)
@@ -165,12 +172,14 @@ class PeriodicWatch(Watch):
 class PerAcquireWatch(Watch):
     """Everything at every acquire and release, in the ancestor's order and under its names only."""
 
+    waits_only = False
+
     def __init__(self, pool: ConnectionPool[Any], service: str, client: Client, spans: Spans, every: float) -> None:
         self._bursting = self._limit_told = False
         super().__init__(pool, service, client, spans, every)
 
-    def report(self, stats: PoolStats) -> None:
-        super().report(stats)
+    def _send(self, stats: PoolStats) -> None:
+        super()._send(stats)
         self._report_burst(stats)
 
     def _report_burst(self, stats: PoolStats) -> None:

@@ -1,12 +1,17 @@
-"""A real socket to send metrics to, and ddtrace's own tracer."""
+"""A real socket to send metrics to, ddtrace's own tracer, and pools that report to both."""
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
 
 import pytest
 from datadog.dogstatsd.base import statsd
 from ddtrace.trace import tracer
 
+from instrumented_pool import ConnectionPool
+from instrumented_pool.testing import FakeStrategy
+from instrumented_pool_datadog import DatadogObserver
 from support.datadog_agent import Agent, KeptTraces
+from support.fakes import MakePool, Pool
 
 _kept = KeptTraces()
 
@@ -31,3 +36,24 @@ def traces() -> KeptTraces:
     """The traces that finish during this test."""
     _kept.spans.clear()
     return _kept
+
+
+@pytest.fixture
+async def build() -> AsyncIterator[MakePool]:
+    """Builds pools that are closed when the test is over."""
+    pools: list[Pool] = []
+
+    def build(observer: DatadogObserver, **options: Any) -> Pool:
+        options = {"strategy": FakeStrategy(close_steps=0), "max_size": 1, "name": "orders-db", **options}
+        pools.append(ConnectionPool(observers=[observer], **options))
+        return pools[-1]
+
+    yield build
+    for pool in pools:
+        await pool.close()
+
+
+@pytest.fixture
+def observer(agent: Agent) -> DatadogObserver:
+    """Of a service `orders`, and never due to report of its own accord."""
+    return DatadogObserver("orders", extra_tags=["env:t"], report_every=3600, statsd=agent.client)
