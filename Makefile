@@ -1,5 +1,6 @@
-# Nothing is needed beforehand but make and a Python >= 3.11 with pip. Everything lands in this tree: uv in .uv, and the
-# environment in .venv, or in .venv-3.12 and the like when PYTHON names the interpreter.
+# Nothing is needed beforehand but make and a Python >= 3.11 with pip. Everything lands in this tree: uv in .uv, the
+# environment in .venv, or in .venv-3.12 and the like when PYTHON names the interpreter, and Datadog's test agent, which
+# bears no company, in .venv-agent.
 
 PYTHON ?=
 ARGS :=
@@ -16,6 +17,7 @@ RUN := $(VENV)/bin/python
 # The environment remembers the tree it was made for; in a moved or copied tree it is made ready again.
 READY := $(VENV)/ready
 GATES_READY := $(VENV)/gates-ready
+AGENT_READY := .venv-agent/ready
 MOVED := $(if $(filter-out $(CURDIR),$(shell cat $(READY) 2>/dev/null)),moved)
 
 .PHONY: help demo film test lint format types wheel-test mutants addresses bench soak lock clean moved
@@ -31,7 +33,7 @@ demo: $(READY) ## Watch a pool of connections to a real server live through a ba
 film: $(READY) ## Film the demo once more for the README
 	@$(RUN) tools/film-demo
 
-test: $(READY) ## Run the tests
+test: $(READY) $(AGENT_READY) ## Run the tests
 	@$(RUN) -m pytest $(ARGS)
 
 lint: $(GATES_READY) ## Check style and layout
@@ -46,7 +48,7 @@ types: $(GATES_READY) ## Check the types, with mypy and with pyright
 	@$(RUN) -m mypy $(ARGS)
 	@$(RUN) -m pyright --pythonpath $(RUN) $(ARGS)
 
-wheel-test: $(GATES_READY) ## Build the distribution and use it from outside of the tree, as its users do
+wheel-test: $(GATES_READY) $(AGENT_READY) ## Build the distribution and use it from outside of the tree, as its users do
 	@$(RUN) -m pytest -m packaging tests/packaging $(ARGS)
 
 mutants: $(READY) ## Put the ancestor's faults into copies of the tree, and see the tests notice (ARGS=WORD: some)
@@ -88,3 +90,9 @@ $(READY): requirements/run.txt pyproject.toml $(MOVED) | $(UV)
 $(GATES_READY): requirements/gates.txt $(READY)
 	@$(UV) pip install --quiet --python $(RUN) --no-deps --require-hashes --requirements requirements/gates.txt
 	@touch $(GATES_READY)
+
+$(AGENT_READY): requirements/agent.txt | $(UV)
+	@python=$$(sh tools/find-python "$(PYTHON)") && echo "Making .venv-agent ready" && \
+	$(UV) venv --quiet --no-project --allow-existing --python "$$python" .venv-agent
+	@$(UV) pip sync --quiet --python .venv-agent/bin/python --require-hashes requirements/agent.txt
+	@touch $(AGENT_READY)

@@ -103,8 +103,9 @@ class Client:
         A sample rate of 1/n is how the protocol says that a value stands for n. The public `distribution()` throws
         the dice for it and drops the value; `_report` is what the client itself uses for values sampled before.
         """
-        # The agent cuts 1/rate off to an integer, and in floating point 1/(1/93) is a little less than 93.
-        rate = nextafter(1 / times, 0.0) if times > 1 else 1
+        rate = 1 / times
+        if int(1 / rate) < times:  # the agent cuts it off to an integer, and 1/(1/93) is a little less than 93
+            rate = nextafter(rate, 0.0)
         self._call(
             lambda: self._statsd._report(  # pyright: ignore[reportPrivateUsage]
                 name, "d", value, self._tags, rate, sampling=False

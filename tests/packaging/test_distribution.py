@@ -223,5 +223,6 @@ def test_suite_passes_against_the_wheel(checkout: Path, from_wheel: Installed, t
     shutil.copytree(checkout, tree)
     for sources in ("instrumented_pool", "exporters"):
         shutil.rmtree(tree / sources)
+    (tree / ".venv-agent").symlink_to(ROOT / ".venv-agent")
     done = run(from_wheel.python, "-P", "-m", "pytest", "-q", "-x", cwd=tree)
     assert done.returncode == 0, done.stdout + done.stderr

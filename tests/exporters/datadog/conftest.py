@@ -12,6 +12,7 @@ from instrumented_pool.testing import FakeStrategy
 from instrumented_pool_datadog import DatadogObserver
 from support.datadog_agent import Agent, KeptTraces
 from support.fakes import MakePool, Pool
+from support.trace_agent import TraceAgent
 
 _kept = KeptTraces()
 
@@ -22,6 +23,13 @@ def agent() -> Iterator[Agent]:
     agent = Agent()
     yield agent
     agent.close()
+
+
+@pytest.fixture
+def trace_agent() -> Iterator[TraceAgent]:
+    """Datadog's test agent."""
+    with TraceAgent() as trace_agent:
+        yield trace_agent
 
 
 @pytest.fixture(scope="session", autouse=True)
