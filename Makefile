@@ -20,7 +20,7 @@ GATES_READY := $(VENV)/gates-ready
 AGENT_READY := .venv-agent/ready
 MOVED := $(if $(filter-out $(CURDIR),$(shell cat $(READY) 2>/dev/null)),moved)
 
-.PHONY: help demo film test lint format types wheel-test mutants addresses bench soak lock clean moved
+.PHONY: help demo film test lint format types wheel-test datadog-assets mutants addresses bench soak lock clean moved
 .DEFAULT_GOAL := help
 
 help: ## List these targets
@@ -50,6 +50,9 @@ types: $(GATES_READY) ## Check the types, with mypy and with pyright
 
 wheel-test: $(GATES_READY) $(AGENT_READY) ## Build the distribution and use it from outside of the tree, as its users do
 	@$(RUN) -m pytest -m packaging tests/packaging $(ARGS)
+
+datadog-assets: $(READY) ## Write Datadog's dashboard and monitors again, from the tables of names
+	@$(RUN) tools/datadog_assets.py
 
 mutants: $(READY) ## Put the ancestor's faults into copies of the tree, and see the tests notice (ARGS=WORD: some)
 	@$(RUN) tools/mutants $(ARGS)

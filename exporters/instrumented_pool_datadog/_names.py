@@ -39,9 +39,12 @@ GAUGES: dict[str, Callable[[PoolStats], int]] = {
 """In the order in which they are sent."""
 
 
+POOL_KEY, SERVICE_KEY = "pool", "service"
+
+
 def pool_tags(service: str, pool: str) -> list[str]:
     """The tags that every metric of a fixed name has."""
-    return [f"pool:{pool}", f"service:{service}"]
+    return [f"{POOL_KEY}:{pool}", f"{SERVICE_KEY}:{service}"]
 
 
 def aggregation_key(service: str, pool: str) -> str:
@@ -49,9 +52,14 @@ def aggregation_key(service: str, pool: str) -> str:
     return re.sub(r"[|\s]", "_", f"{service}.pool:{pool}")[:100]
 
 
+def key(label: str) -> str:
+    """The key of a label's tag: its last word, such as `state`."""
+    return label.rpartition(".")[2]
+
+
 def tags(labels: Sequence[str], values: Sequence[str]) -> list[str]:
-    """The tags that tell a metric's points apart: the last words of its labels, such as `state:idle`."""
-    return [f"{label.rpartition('.')[2]}:{value}" for label, value in zip(labels, values, strict=True) if value]
+    """The tags that tell a metric's points apart, such as `state:idle`."""
+    return [f"{key(label)}:{value}" for label, value in zip(labels, values, strict=True) if value]
 
 
 def burst_started(service: str, max_size: int, burst_limit: int) -> tuple[str, str, str]:

@@ -1,6 +1,9 @@
 """The how-to of Datadog's page: its program is run as it says, and prints what it shows."""
 
+import os
 import re
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +15,7 @@ from support.trace_agent import TraceAgent, ddtrace_run
 ROOT = Path(__file__).parents[3]
 EXAMPLE = ROOT / "examples" / "datadog_quickstart.py"
 URL = "redis://localhost:6379"
+KEYS = {"DD_API_KEY": "1", "DD_APP_KEY": "2", "DD_SITE": "datadoghq.com"}
 
 
 def block(containing: str) -> str:
@@ -49,3 +53,14 @@ async def test_the_page_shows_what_arrives(
     shown = set(numberless(block("_e{")))
     assert len(shown) == 6
     assert shown <= set(numberless("\n".join(agent.lines())))
+
+
+def test_the_page_posts_the_dashboard_and_every_monitor() -> None:
+    """Its commands are run, but for what would leave the machine."""
+    here = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    commands = "curl() { pwd; echo $*; }\n" + block("api dashboard")
+    done = subprocess.run(["sh", "-eu", "-c", commands], env=here | KEYS, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    posted = re.findall(r"^(/.+)\n.*-d @(\S+) https://api\.datadoghq\.com/api/v1/(\w+)$", done.stdout, re.MULTILINE)
+    assert [kind for _, _, kind in posted] == ["dashboard", *["monitor"] * 5]
+    assert all((Path(directory) / file).is_file() for directory, file, _ in posted)
