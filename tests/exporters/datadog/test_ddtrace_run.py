@@ -24,7 +24,8 @@ async def test_traces_are_those_of_the_ancestor_and_of_the_driver(
                 name,
                 str(server.port),
                 DD_TRACE_AGENT_URL=trace_agent.url,
-                DD_DOGSTATSD_URL=f"udp://127.0.0.1:{agent.port}",
+                DD_AGENT_HOST="127.0.0.1",
+                DD_DOGSTATSD_PORT=str(agent.port),
                 PYTHONWARNINGS="ignore::DeprecationWarning",
             )
             for name in whose

@@ -46,7 +46,11 @@ async def test_the_page_shows_what_arrives(
     script = tmp_path / EXAMPLE.name
     script.write_text(EXAMPLE.read_text().replace(URL, f"redis://{server.host}:{server.port}"))
     ddtrace_run(
-        script, DD_ENV="dev", DD_TRACE_AGENT_URL=trace_agent.url, DD_DOGSTATSD_URL=f"udp://127.0.0.1:{agent.port}"
+        script,
+        DD_ENV="dev",
+        DD_TRACE_AGENT_URL=trace_agent.url,
+        DD_AGENT_HOST="127.0.0.1",
+        DD_DOGSTATSD_PORT=str(agent.port),
     )
     assert URL in EXAMPLE.read_text()
     assert trees(trace_agent.log()) == trees(block("[order]"))
