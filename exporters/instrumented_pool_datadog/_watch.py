@@ -3,7 +3,6 @@
 A watch has the hooks of an `Observer` that its mode needs, and no other; `DatadogObserver` subscribes to these.
 """
 
-from collections.abc import Iterator
 from typing import Any, ClassVar
 
 from instrumented_pool import (
@@ -19,7 +18,6 @@ from instrumented_pool import (
     Created,
     CreateFailed,
     CreateStarted,
-    Distribution,
     PoolClosed,
     PoolOpened,
     PoolStats,
@@ -29,6 +27,7 @@ from instrumented_pool.metrics import COUNTS, DURATIONS
 
 from . import _names as names
 from ._client import Client
+from ._durations import news
 from ._spans import Spans
 from ._timer import Timer
 
@@ -131,8 +130,9 @@ class PeriodicWatch(Watch):
 
     def _report_durations(self, before: PoolStats, stats: PoolStats) -> None:
         for duration in DURATIONS:
-            for seconds, times in _news(duration.read(before), duration.read(stats)):
-                self._client.distribution(duration.name, seconds, times)
+            old, new = duration.read(before), duration.read(stats)
+            for seconds, times in news(old, new) if old and new else ():
+                self._client.distribution(duration.name, round(seconds, 9), times)
 
     def _report_if_last(self, pool: ConnectionPool[Any]) -> None:
         """The timer ended with the pool; once nothing is left that could happen, say how it all ended."""
@@ -226,15 +226,3 @@ class PerAcquireWatch(Watch):
 
     def on_closed(self, event: Closed) -> None:
         self.report(event.pool.stats())
-
-
-def _news(before: Distribution | None, after: Distribution | None) -> Iterator[tuple[float, int]]:
-    """What was added to a distribution: the middle of each bucket, in seconds, and how many fell into it."""
-    if before is None or after is None:
-        return
-    lower = 0.0
-    longest = after.bounds[-1]  # of the last bucket no more is known than that its durations are longer
-    for upper, old, new in zip((*after.bounds, longest), before.counts, after.counts, strict=True):
-        if new > old:
-            yield (lower + upper) / 2, new - old
-        lower = upper

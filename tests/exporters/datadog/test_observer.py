@@ -14,7 +14,7 @@ from instrumented_pool.testing import FakeStrategy
 from instrumented_pool_datadog import DatadogObserver
 from instrumented_pool_datadog import _names as names
 from instrumented_pool_datadog._client import Client, Outlet
-from instrumented_pool_datadog._watch import _news
+from instrumented_pool_datadog._durations import news
 from support.datadog_agent import Agent, Clock, KeptTraces, latest, ticks, use
 from support.fakes import MakePool
 
@@ -126,6 +126,10 @@ async def test_distributions_say_how_many_each_value_stands_for(
         }
     )
     assert len(sent) <= 3 * 16
+    stats = pool.stats()
+    assert stats.use is not None
+    used = sum(metric.value * metric.stands_for for metric in sent if metric.name == "db.client.connection.use_time")
+    assert used == pytest.approx(stats.use.sum, abs=1e-6)
 
 
 def test_weight_is_what_the_agent_makes_of_it(agent: Agent) -> None:
@@ -135,10 +139,29 @@ def test_weight_is_what_the_agent_makes_of_it(agent: Agent) -> None:
         assert [int(metric.stands_for) for metric in agent.metrics()] == [times]
 
 
-def test_value_of_a_bucket_is_its_middle() -> None:
-    """What is longer than the last bound is given as that bound: no more is known of it."""
-    before, after = Distribution((1.0, 3.0), (5, 1, 0), 7.0), Distribution((1.0, 3.0), (5, 3, 4), 60.0)
-    assert list(_news(before, after)) == [(2.0, 2), (3.0, 4)]
+def told(counts: tuple[int, ...], total: float) -> list[tuple[float, int]]:
+    """What is reported of durations in the buckets up to 1, up to 3 and beyond, after some had been before."""
+    before, after = (5, 1, 2), tuple(map(sum, zip((5, 1, 2), counts, strict=True)))
+    return list(news(Distribution((1.0, 3.0), before, 70.0), Distribution((1.0, 3.0), after, 70.0 + total)))
+
+
+@pytest.mark.parametrize(
+    ("counts", "total", "values"),
+    [
+        ((0, 0, 0), 0.0, []),
+        ((4, 0, 0), 0.0, [(0.0, 4)]),  # nobody waited
+        ((4, 0, 0), 1.0, [(0.25, 4)]),
+        ((2, 2, 0), 5.0, [(0.5, 2), (2.0, 2)]),
+        ((0, 3, 0), 9.000001, [(3.0, 3)]),  # no value leaves its bucket, however a sum was rounded
+        ((0, 1, 2), 102.0, [(2.0, 1), (50.0, 2)]),  # the sum says how far beyond
+        ((1, 0, 1), 3.0, [(0.5, 1), (3.0, 1)]),
+    ],
+)
+def test_values_of_buckets_come_to_the_sum_of_the_durations(
+    counts: tuple[int, ...], total: float, values: list[tuple[float, int]]
+) -> None:
+    """So averages are right, though percentiles are no finer than the buckets."""
+    assert told(counts, total) == values
 
 
 async def test_idle_acquire_sends_nothing(
