@@ -148,6 +148,22 @@ async def test_agent_that_is_down_is_said_once_and_never_noticed(
     assert pool.stats().observer_errors == 0
 
 
+async def test_loss_is_known_from_the_telemetry_of_a_client_that_does_not_say(
+    make_agent: MakeAgent, build: MakePool, monkeypatch: pytest.MonkeyPatch, said: Callable[[], list[str]]
+) -> None:
+    """Before datadog 0.56 `flush()` gave nothing back."""
+    agent = make_agent("unix", disable_telemetry=False)
+    agent.stop()
+
+    def flush() -> None:
+        agent.client.flush_buffered_metrics()
+
+    monkeypatch.setattr(agent.client, "flush", flush)
+    build(DatadogObserver("orders", statsd=agent.client))
+    await ticks()
+    assert len(said()) == 1
+
+
 @TRANSPORTS
 async def test_agent_that_was_never_there_is_never_noticed_by_an_acquire(
     transport: str, make_agent: MakeAgent, build: MakePool, said: Callable[[], list[str]]

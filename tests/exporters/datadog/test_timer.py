@@ -161,10 +161,12 @@ def test_one_observer_reports_pools_on_several_loops(agent: Agent, make_loop: Ma
     assert acquires == {"pool:a": 20, "pool:b": 20, "pool:c": 20}
 
 
-async def test_pool_that_is_used_on_another_loop_than_it_was_built_on_reports_there(agent: Agent) -> None:
+@pytest.mark.parametrize("turned", [True, False], ids=["which has reported", "which has not turned since"])
+async def test_pool_that_is_used_on_another_loop_than_it_was_built_on_reports_there(agent: Agent, turned: bool) -> None:
     """The timer follows the pool."""
     pool = reporting(agent)
-    await ticks()
+    if turned:
+        await ticks()
     first = timer_of(pool)._handle
     agent.lines()
 
@@ -174,9 +176,11 @@ async def test_pool_that_is_used_on_another_loop_than_it_was_built_on_reports_th
             assert "orders.pool.waiting pool:pool" in latest(agent)
         await pool.close()
 
-    await asyncio.to_thread(asyncio.run, main())
+    other = threading.Thread(target=asyncio.run, args=(main(),))
+    other.start()
+    other.join()  # meanwhile this loop stands still
     agent.lines()
-    await ticks()
+    await ticks(2)
     assert first is not None
     assert first.cancelled()
     assert timer_of(pool)._handle is None
