@@ -107,7 +107,7 @@ def dashboard() -> Json:
         "layout_type": "ordered",
         "reflow_type": "auto",
         "template_variables": [{"name": name, "prefix": name, "defaults": ["*"]} for name in VARIABLES],
-        "widgets": [note(READING), enough(), waiting(), connecting(), holding(), telemetry()],
+        "widgets": [note(READING), enough(), waiting(), connecting(), holding(), observers()],
     }
 
 
@@ -192,9 +192,14 @@ def holding() -> Json:
     )
 
 
-def telemetry() -> Json:
+def observers() -> Json:
     errors = {"observer_errors": shown("sum", "instrumented_pool.observer_errors")}
-    return group("Observers", graph("Observer errors", "Hooks that raised; the log says which.", plot("bars", errors)))
+    seconds = {"observer_time": shown("sum", "instrumented_pool.observer_time", by=("observer",))}
+    return group(
+        "Observers",
+        graph("Observer errors", "Hooks that raised; the log says which.", plot("bars", errors)),
+        graph("Observer time", "What they take of the event loop.", plot("bars", seconds, unit="second")),
+    )
 
 
 # ---------------------------------------------------------------------- the monitors

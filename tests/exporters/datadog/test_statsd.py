@@ -77,6 +77,19 @@ async def test_report_is_packed_into_few_datagrams(transport: str, make_agent: M
     assert agent.lines() == ["mine:1|g"]
 
 
+async def test_acquire_of_the_old_kind_is_thirteen_values_in_five_datagrams(
+    make_agent: MakeAgent, build: MakePool
+) -> None:
+    """The ancestor sent as many datagrams as values."""
+    agent = make_agent("udp")
+    pool = build(DatadogObserver("orders", statsd=agent.client, per_acquire=True))
+    await use(pool)
+    agent.datagrams()
+    await use(pool)
+    datagrams = agent.datagrams()
+    assert (len(datagrams), sum(len(datagram.splitlines()) for datagram in datagrams)) == (5, 13)
+
+
 @pytest.mark.parametrize("per_acquire", [False, True])
 @pytest.mark.parametrize(
     "options",
