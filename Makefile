@@ -9,7 +9,7 @@ export UV_NO_PROGRESS := 1
 export UV_PYTHON_DOWNLOADS := never
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
-VERSION := $(if $(PYTHON),-$(shell "$(PYTHON)" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null))
+VERSION := $(if $(PYTHON),-$(shell "$$(sh tools/find-python "$(PYTHON)")" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null))
 VENV := .venv$(VERSION)
 UV := .uv/bin/uv
 RUN := $(VENV)/bin/python
@@ -18,9 +18,10 @@ RUN := $(VENV)/bin/python
 READY := $(VENV)/ready
 GATES_READY := $(VENV)/gates-ready
 AGENT_READY := .venv-agent/ready
+BENCH_READY := $(VENV)/bench-ready
 MOVED := $(if $(filter-out $(CURDIR),$(shell cat $(READY) 2>/dev/null)),moved)
 
-.PHONY: help demo film test lint format types wheel-test datadog-assets mutants addresses bench soak lock clean moved
+.PHONY: help demo film test lint format types wheel-test datadog-assets mutants addresses bench bench-ready soak lock clean moved
 .DEFAULT_GOAL := help
 
 help: ## List these targets
@@ -44,7 +45,7 @@ format: $(GATES_READY) ## Lay the sources out, and mend what ruff can mend
 	@$(RUN) -m ruff check --fix-only
 	@$(RUN) -m ruff format
 
-types: $(GATES_READY) ## Check the types, with mypy and with pyright
+types: $(GATES_READY) $(BENCH_READY) ## Check the types, with mypy and with pyright
 	@$(RUN) -m mypy $(ARGS)
 	@$(RUN) -m pyright --pythonpath $(RUN) $(ARGS)
 
@@ -60,8 +61,14 @@ mutants: $(READY) ## Put the ancestor's faults into copies of the tree, and see 
 addresses: ## Check that no file of the lock tells where packages were fetched from
 	@sh tools/check-addresses
 
-bench: $(READY) ## Measure the pool against its floor and its ancestor
-	@for script in benchmarks/bench_*.py; do $(RUN) "$$script" $(ARGS) || exit; done
+bench: ## Measure the pool beside its peers, on each Python that is here, for docs/benchmarks.md (ARGS=--help: options)
+	@set -e; for python in $(or $(PYTHON),python3.11 python3.12 python3.13); do \
+		found=$$(sh tools/find-python $$python 2>/dev/null) || continue; \
+		$(MAKE) --no-print-directory bench-ready PYTHON="$$found"; \
+		run=.venv-$$("$$found" -c 'import sys; print("%d.%d" % sys.version_info[:2])')/bin/python; runs="$$runs $$run"; \
+	done; $$run -m benchmarks $(ARGS) $$runs
+
+bench-ready: $(BENCH_READY)
 
 soak: $(READY) ## Let a pool bear a million operations of every kind, and see whether all adds up
 	@$(RUN) benchmarks/soak.py $(ARGS)
@@ -86,7 +93,8 @@ $(READY): requirements/run.txt pyproject.toml $(MOVED) | $(UV)
 	@python=$$(sh tools/find-python "$(PYTHON)") && echo "Making $(VENV) ready" && \
 	$(UV) venv --quiet --no-project --allow-existing --python "$$python" $(VENV)
 	@$(UV) pip sync --quiet --python $(RUN) --require-hashes \
-		requirements/run.txt $(if $(wildcard $(GATES_READY)),requirements/gates.txt)
+		requirements/run.txt $(if $(wildcard $(GATES_READY)),requirements/gates.txt) \
+		$(if $(wildcard $(BENCH_READY)),requirements/bench.txt)
 	@$(UV) pip install --quiet --python $(RUN) --no-deps --no-build-isolation --editable .
 	@echo "$(CURDIR)" > $(READY)
 
@@ -99,3 +107,7 @@ $(AGENT_READY): requirements/agent.txt | $(UV)
 	$(UV) venv --quiet --no-project --allow-existing --python "$$python" .venv-agent
 	@$(UV) pip sync --quiet --python .venv-agent/bin/python --require-hashes requirements/agent.txt
 	@touch $(AGENT_READY)
+
+$(BENCH_READY): requirements/bench.txt $(READY)
+	@$(UV) pip install --quiet --python $(RUN) --no-deps --require-hashes --requirements requirements/bench.txt
+	@touch $(BENCH_READY)

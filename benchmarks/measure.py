@@ -1,0 +1,48 @@
+"""Measure on this Python and one event loop: `python -m benchmarks.measure --loop uvloop` prints JSON."""
+
+import argparse
+import asyncio
+import json
+import os
+import platform
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from . import scenarios
+from .timing import FULL, QUICK, Effort
+
+LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {"asyncio": asyncio.new_event_loop}
+if sys.platform != "win32":
+    import uvloop
+
+    LOOPS["uvloop"] = uvloop.new_event_loop
+
+
+async def measure(effort: Effort) -> dict[str, Any]:
+    """Run every scenario."""
+    await scenarios.check_rules()
+    return {
+        "idle": await scenarios.idle(effort),
+        "contended": {str(tasks): await scenarios.contended(tasks, rounds) for tasks, rounds in effort.crowds.items()},
+        "queued": {str(depth): await scenarios.handed_on(depth, effort) for depth in effort.depths},
+        "fairness": await scenarios.fairness(effort),
+        "memory": await scenarios.memory(effort),
+    }
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--loop", choices=LOOPS, default="asyncio")
+    parser.add_argument("--quick", action="store_true", help="only see that everything runs")
+    options = parser.parse_args()
+    load, _, _ = os.getloadavg()
+    with asyncio.Runner(loop_factory=LOOPS[options.loop]) as runner:
+        figures = runner.run(measure(QUICK if options.quick else FULL))
+    run = {"python": platform.python_version(), "loop": options.loop, "load": round(load, 2), **figures}
+    json.dump(run, sys.stdout)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

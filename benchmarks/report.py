@@ -1,0 +1,170 @@
+"""The figures as tables, on the terminal and on the page: `python -m benchmarks.report` writes the page's anew.
+
+With --check nothing is written, and the exit code is 1 where the page does not say what the JSON does.
+"""
+
+import argparse
+import difflib
+import sys
+from collections.abc import Callable, Iterable, Sequence
+
+from .budgets import BUDGETS, OURS
+from .results import DOCS, Results, Run, Timing, load
+
+PAGE = DOCS / "benchmarks.md"
+
+
+def machine(results: Results) -> str:
+    """Where and with what."""
+    packages = ", ".join(f"{name} {version}" for name, version in results["packages"].items())
+    busiest = max(run["load"] for run in results["runs"])
+    return f"Measured on {results['measured']}: {results['machine']}, load average at most {busiest:.1f}; {packages}."
+
+
+def budgets(results: Results) -> str:
+    """Each budget, and whether it is met."""
+    rows = [
+        [budget.what, f"≤ {budget.limit:g}{budget.unit}", *(budget.verdict(run) for run in results["runs"])]
+        for budget in BUDGETS
+    ]
+    return _table(["", "budget", *map(title, results["runs"])], rows)
+
+
+def idle(results: Results) -> str:
+    return _timings(results, lambda run: run["idle"])
+
+
+def contended_by_few(results: Results) -> str:
+    return _timings(results, lambda run: run["contended"]["20"])
+
+
+def contended_by_many(results: Results) -> str:
+    return _timings(results, lambda run: run["contended"]["1000"])
+
+
+def queued(results: Results) -> str:
+    run = chosen(results)
+    depths = run["queued"]
+    names = next(iter(depths.values()))
+    rows = [[_name(name), *(_microseconds(timings[name]["best"]) for timings in depths.values())] for name in names]
+    return _table([title(run) + ", µs", *(f"{int(depth):,} queued" for depth in depths)], rows)
+
+
+def fairness(results: Results) -> str:
+    run = chosen(results)
+    rows = [
+        [
+            _name(name),
+            str(figures["fewest"]),
+            str(figures["most"]),
+            f"{figures['p99'] / figures['ideal']:.2f} ×",
+            _times(figures["overtaken"]),
+        ]
+        for name, figures in run["fairness"].items()
+    ]
+    return _table([title(run), "fewest acquires", "most", "99 % of waits within", "overtaken"], rows)
+
+
+def memory(results: Results) -> str:
+    run = chosen(results)
+    rows = [
+        [_name(name), f"{figures['queued']:,.0f}", f"{figures['idle']:,.0f}"] for name, figures in run["memory"].items()
+    ]
+    return _table([title(run) + ", bytes", "a queued caller", "an idle connection"], rows)
+
+
+TABLES: dict[str, Callable[[Results], str]] = {
+    "machine": machine,
+    "budgets": budgets,
+    "idle": idle,
+    "20 tasks": contended_by_few,
+    "1,000 tasks": contended_by_many,
+    "queued": queued,
+    "fairness": fairness,
+    "memory": memory,
+}
+"""By the names that the page has for their places."""
+
+
+def chosen(results: Results) -> Run:
+    """The run that is shown where one has to do: the newest Python, on its own loop."""
+    return [run for run in results["runs"] if run["loop"] == "asyncio"][-1]
+
+
+def filled(page: str, results: Results) -> str:
+    """The page with every table in its place.
+
+    Raises:
+        ValueError: a table has no place there.
+    """
+    for name, table in TABLES.items():
+        begin, end = f"<!-- begin: {name} -->\n", "\n<!-- end -->"
+        if page.count(begin) != 1:
+            raise ValueError(f"{PAGE.name} must have one place for {name!r}, has {page.count(begin)}")
+        before, _, rest = page.partition(begin)
+        page = before + begin + table(results) + end + rest.partition(end)[2]
+    return page
+
+
+def _timings(results: Results, read: Callable[[Run], dict[str, Timing]]) -> str:
+    """Microseconds by contestant and run, and the range of each one's ratios to ours."""
+    runs = [read(run) for run in results["runs"]]
+    rows: list[list[str]] = []
+    for name in runs[0]:
+        ratios = [run[name]["best"] / run[OURS]["best"] for run in runs]
+        span = "" if name == OURS else f"{_number(min(ratios))} – {_number(max(ratios))} ×"
+        rows.append([_name(name), *(_microseconds(run[name]["best"]) for run in runs), span])
+    return _table(["µs", *map(title, results["runs"]), "of ours"], rows)
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Names at the left, numbers at the right, every column as wide as it must."""
+    lines = [head, *rows]
+    names, *numbers = (max(map(len, column)) for column in zip(*lines, strict=True))
+    rule = "-" * names, *("-" * (width - 1) + ":" for width in numbers)
+    return "\n".join(
+        f"| {first:{names}} | "
+        + " | ".join(f"{cell:>{width}}" for cell, width in zip(cells, numbers, strict=True))
+        + " |"
+        for first, *cells in (head, rule, *lines[1:])
+    )
+
+
+def title(run: Run) -> str:
+    """Its Python, and its event loop where that is not Python's own."""
+    version = ".".join(run["python"].split(".")[:2])
+    return version if run["loop"] == "asyncio" else f"{version} {run['loop']}"
+
+
+def _name(name: str) -> str:
+    return f"**{name}**" if name == OURS else name
+
+
+def _microseconds(seconds: float) -> str:
+    return _number(seconds * 1e6)
+
+
+def _number(value: float) -> str:
+    """Three digits that mean something."""
+    return f"{value:,.{2 if value < 10 else 1 if value < 100 else 0}f}"
+
+
+def _times(count: int) -> str:
+    return "always" if count >= 1_000 else f"{count} times" if count else "never"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--check", action="store_true", help="compare, and write nothing")
+    options = parser.parse_args()
+    page = PAGE.read_text()
+    wanted = filled(page, load())
+    if not options.check:
+        PAGE.write_text(wanted)
+        return 0
+    sys.stdout.writelines(difflib.unified_diff(page.splitlines(True), wanted.splitlines(True), "page", "JSON"))
+    return int(page != wanted)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
