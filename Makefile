@@ -69,6 +69,7 @@ bench: ## Measure the pool beside its peers, on each Python that is here, for do
 	done; $$run -m benchmarks $(ARGS) $$runs
 
 bench-ready: $(BENCH_READY)
+	@:
 
 soak: $(READY) ## Let a pool bear a million operations of every kind, and see whether all adds up
 	@$(RUN) benchmarks/soak.py $(ARGS)

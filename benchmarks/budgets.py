@@ -7,6 +7,7 @@ from .results import Run, Timing
 
 OURS = "instrumented-pool"
 ANCESTOR = "asyncio-connection-pool"
+BARE = "bare"
 
 
 @dataclass(frozen=True)
@@ -26,8 +27,8 @@ class Budget:
     read: Callable[[Run], float]
 
     def verdict(self, run: Run) -> str:
-        """The figure, and whether it is within."""
-        figure = self.read(run)
+        """The figure as it is shown, and whether that is within."""
+        figure = round(self.read(run), 2)
         text = f"{figure:.2f}{self.unit}"
         if run["loop"] != "asyncio":
             return text
@@ -36,6 +37,11 @@ class Budget:
 
 def _ratio(timings: dict[str, Timing], other: str) -> float:
     return timings[OURS]["best"] / timings[other]["best"]
+
+
+def _observed(run: Run, name: str, other: str) -> float:
+    idle = run["observed"]["idle"]
+    return idle[name]["best"] / idle[other]["best"]
 
 
 def _deep(run: Run) -> float:
@@ -53,7 +59,7 @@ def _waits(run: Run) -> float:
     return figures["p99"] / figures["ideal"]
 
 
-BUDGETS = (
+BUDGETS: tuple[Budget, ...] = (
     Budget("acquire + release, of the floor's", 1.8, " ×", lambda run: _ratio(run["idle"], "floor")),
     Budget("acquire + release, of the ancestor's", 0.3, " ×", lambda run: _ratio(run["idle"], ANCESTOR)),
     Budget(
@@ -67,4 +73,13 @@ BUDGETS = (
     Budget("99th percentile of the waits, of the ideal", 1.3, " ×", _waits),
     Budget("memory of one queued caller", 1.5, " KiB", lambda run: run["memory"][OURS]["queued"] / 1024),
     Budget("memory of one idle connection", 0.5, " KiB", lambda run: run["memory"][OURS]["idle"] / 1024),
+    Budget(
+        "distributions read by Prometheus, of the bare pool", 1.7, " ×", lambda run: _observed(run, "Prometheus", BARE)
+    ),
+    Budget(
+        "Datadog's defaults, of the ancestor's Datadog class",
+        0.05,
+        " ×",
+        lambda run: _observed(run, "Datadog", f"{ANCESTOR}, Datadog"),
+    ),
 )

@@ -1,4 +1,4 @@
-"""Measure on this Python and one event loop: `python -m benchmarks.measure --loop uvloop` prints JSON."""
+"""Measure on this Python and one event loop: `python -m benchmarks.measure pools` prints JSON."""
 
 import argparse
 import asyncio
@@ -9,7 +9,6 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from . import scenarios
 from .timing import FULL, QUICK, Effort
 
 LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {"asyncio": asyncio.new_event_loop}
@@ -19,8 +18,10 @@ if sys.platform != "win32":
     LOOPS["uvloop"] = uvloop.new_event_loop
 
 
-async def measure(effort: Effort) -> dict[str, Any]:
-    """Run every scenario."""
+async def pools(effort: Effort) -> dict[str, Any]:
+    """Compare pools."""
+    from . import scenarios
+
     await scenarios.check_rules()
     return {
         "idle": await scenarios.idle(effort),
@@ -31,16 +32,27 @@ async def measure(effort: Effort) -> dict[str, Any]:
     }
 
 
+async def observers(effort: Effort) -> dict[str, Any]:
+    """Compare who listens to ours."""
+    from .observed import observed
+
+    return {"observed": await observed(effort)}
+
+
+PARTS = {"pools": pools, "observers": observers}
+"""Each in a process of its own, which imports what it measures: pools need not run beside the threads of vendors."""
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("part", choices=PARTS)
     parser.add_argument("--loop", choices=LOOPS, default="asyncio")
     parser.add_argument("--quick", action="store_true", help="only see that everything runs")
     options = parser.parse_args()
     load, _, _ = os.getloadavg()
     with asyncio.Runner(loop_factory=LOOPS[options.loop]) as runner:
-        figures = runner.run(measure(QUICK if options.quick else FULL))
-    run = {"python": platform.python_version(), "loop": options.loop, "load": round(load, 2), **figures}
-    json.dump(run, sys.stdout)
+        figures = runner.run(PARTS[options.part](QUICK if options.quick else FULL))
+    json.dump({"python": platform.python_version(), "loop": options.loop, "load": load} | figures, sys.stdout)
     return 0
 
 

@@ -8,9 +8,9 @@ from typing import Any, TypeAlias
 
 import vl_convert
 
-from .budgets import OURS
-from .report import chosen, title
-from .results import Results, Timing
+from .budgets import BARE, OURS
+from .report import chosen, version_of
+from .results import Results, Run, Timing
 
 Spec: TypeAlias = dict[str, Any]
 
@@ -49,20 +49,41 @@ POOLS: Spec = {
         "grid": True,
         "domain": False,
         "ticks": False,
-        "labelFontWeight": {"condition": {"test": f"datum.value === '{OURS}'", "value": "bold"}, "value": "normal"},
+        "labelFontWeight": {
+            "condition": {"test": f"indexof(['{OURS}', '{BARE}'], datum.value) >= 0", "value": "bold"},
+            "value": "normal",
+        },
     },
 }
 
 
 def cost(results: Results) -> Spec:
-    """Microseconds of an acquire and release, alone and among others: a dot for each Python and loop."""
-    panels: dict[str, Callable[[Any], dict[str, Timing]]] = {
-        "a connection idle": lambda run: run["idle"],
-        "20 tasks on 10 connections": lambda run: run["contended"]["20"],
-        "1,000 tasks on 10 connections": lambda run: run["contended"]["1000"],
-    }
+    """Microseconds of an acquire and release, alone and among others."""
+    return _dots(
+        results,
+        {
+            "a connection idle": lambda run: run["idle"],
+            "20 tasks on 10 connections": lambda run: run["contended"]["20"],
+            "1,000 tasks on 10 connections": lambda run: run["contended"]["1000"],
+        },
+    )
+
+
+def observed(results: Results) -> Spec:
+    """Microseconds of an acquire and release, by who listens."""
+    return _dots(
+        results,
+        {
+            "a connection idle": lambda run: run["observed"]["idle"],
+            "12 tasks on 10 connections": lambda run: run["observed"]["busy"],
+        },
+    )
+
+
+def _dots(results: Results, panels: dict[str, Callable[[Run], dict[str, Timing]]]) -> Spec:
+    """A dot for each Python and loop."""
     dots = [
-        {"panel": panel, "pool": pool, "µs": timing["best"] * 1e6, "python": title(run)[:4], "loop": run["loop"]}
+        {"panel": panel, "pool": pool, "µs": timing["best"] * 1e6, "python": version_of(run), "loop": run["loop"]}
         for panel, read in panels.items()
         for run in results["runs"]
         for pool, timing in read(run).items()
@@ -149,7 +170,7 @@ def fairness(results: Results) -> Spec:
     }
 
 
-PLOTS: dict[str, Callable[[Results], Spec]] = {"cost": cost, "queue": queue, "fairness": fairness}
+PLOTS: dict[str, Callable[[Results], Spec]] = {"cost": cost, "queue": queue, "fairness": fairness, "observed": observed}
 
 
 def drawn(results: Results) -> dict[str, str]:

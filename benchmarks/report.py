@@ -8,7 +8,7 @@ import difflib
 import sys
 from collections.abc import Callable, Iterable, Sequence
 
-from .budgets import BUDGETS, OURS
+from .budgets import BARE, BUDGETS, OURS
 from .results import DOCS, Results, Run, Timing, load
 
 PAGE = DOCS / "benchmarks.md"
@@ -62,7 +62,7 @@ def fairness(results: Results) -> str:
         ]
         for name, figures in run["fairness"].items()
     ]
-    return _table([title(run), "fewest acquires", "most", "99 % of waits within", "overtaken"], rows)
+    return _table([title(run), "fewest acquires", "most", "99 % of waits, of ideal", "overtaken"], rows)
 
 
 def memory(results: Results) -> str:
@@ -71,6 +71,23 @@ def memory(results: Results) -> str:
         [_name(name), f"{figures['queued']:,.0f}", f"{figures['idle']:,.0f}"] for name, figures in run["memory"].items()
     ]
     return _table([title(run) + ", bytes", "a queued caller", "an idle connection"], rows)
+
+
+def observed(results: Results) -> str:
+    run = chosen(results)
+    idle, busy, peak = run["observed"]["idle"], run["observed"]["busy"], run["observed"]["peak"]
+    rows = [
+        [
+            _name(name),
+            _microseconds(idle[name]["best"]),
+            f"{_number(idle[name]['best'] / idle[BARE]['best'])} ×",
+            _microseconds(busy[name]["best"]),
+            f"{_number(busy[name]['best'] / busy[BARE]['best'])} ×",
+            f"{peak[name]:,.0f}",
+        ]
+        for name in idle
+    ]
+    return _table([title(run), "idle, µs", "of bare", "12 tasks, µs", "of bare", "bytes at the peak"], rows)
 
 
 TABLES: dict[str, Callable[[Results], str]] = {
@@ -82,6 +99,7 @@ TABLES: dict[str, Callable[[Results], str]] = {
     "queued": queued,
     "fairness": fairness,
     "memory": memory,
+    "observed": observed,
 }
 """By the names that the page has for their places."""
 
@@ -111,9 +129,15 @@ def _timings(results: Results, read: Callable[[Run], dict[str, Timing]]) -> str:
     runs = [read(run) for run in results["runs"]]
     rows: list[list[str]] = []
     for name in runs[0]:
-        ratios = [run[name]["best"] / run[OURS]["best"] for run in runs]
-        span = "" if name == OURS else f"{_number(min(ratios))} – {_number(max(ratios))} ×"
-        rows.append([_name(name), *(_microseconds(run[name]["best"]) for run in runs), span])
+        ratios = sorted(run[name]["best"] / run[OURS]["best"] for run in runs)
+        span = dict.fromkeys(map(_number, (ratios[0], ratios[-1])))  # one number where the two look the same
+        rows.append(
+            [
+                _name(name),
+                *(_microseconds(run[name]["best"]) for run in runs),
+                "" if name == OURS else f"{' – '.join(span)} ×",
+            ]
+        )
     return _table(["µs", *map(title, results["runs"]), "of ours"], rows)
 
 
@@ -132,12 +156,16 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 def title(run: Run) -> str:
     """Its Python, and its event loop where that is not Python's own."""
-    version = ".".join(run["python"].split(".")[:2])
-    return version if run["loop"] == "asyncio" else f"{version} {run['loop']}"
+    return version_of(run) if run["loop"] == "asyncio" else f"{version_of(run)} {run['loop']}"
+
+
+def version_of(run: Run) -> str:
+    """Its Python, as people call it."""
+    return run["python"].rpartition(".")[0]
 
 
 def _name(name: str) -> str:
-    return f"**{name}**" if name == OURS else name
+    return f"**{name}**" if name in {OURS, BARE} else name
 
 
 def _microseconds(seconds: float) -> str:

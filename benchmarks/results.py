@@ -40,6 +40,20 @@ class Memory(TypedDict):
     idle: float
 
 
+class Observed(TypedDict):
+    """Pools by who listens.
+
+    Attributes:
+        idle: seconds of an acquire and release with a connection idle and nobody else about.
+        busy: the same, where tasks contend a little.
+        peak: bytes that are in use more than before at some moment of an acquire and release.
+    """
+
+    idle: dict[str, Timing]
+    busy: dict[str, Timing]
+    peak: dict[str, float]
+
+
 class Run(TypedDict):
     """One Python and one event loop; figures are by the name of a contestant."""
 
@@ -51,6 +65,7 @@ class Run(TypedDict):
     queued: dict[str, dict[str, Timing]]
     fairness: dict[str, Fairness]
     memory: dict[str, Memory]
+    observed: Observed
 
 
 class Results(TypedDict):

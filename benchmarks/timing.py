@@ -45,8 +45,8 @@ FULL = Effort(
     turn=0.005,
     crowds={20: 30, 1_000: 7},
     depths=(100, 1_000, 10_000),
-    fills=7,
-    seconds=2.5,
+    fills=5,
+    seconds=2.0,
     population=500,
 )
 QUICK = Effort(rounds=1, turn=0.0, crowds={20: 1, 1_000: 1}, depths=(100, 200), fills=1, seconds=0.1, population=100)
@@ -54,11 +54,23 @@ QUICK = Effort(rounds=1, turn=0.0, crowds={20: 1, 1_000: 1}, depths=(100, 200), 
 
 
 async def in_turns(contest: Mapping[str, Turn], rounds: int, seconds: float = 0.0) -> dict[str, Timing]:
-    """Time every contestant. The first turn of each warms it up, and says how often it fits into so many seconds."""
-    times = {name: max(1, round(seconds / await turn(1))) for name, turn in contest.items()}
+    """Time every contestant, with turns of at least so many seconds."""
+    times = {name: await _enough(turn, seconds) for name, turn in contest.items()}
     took: dict[str, list[float]] = {name: [] for name in contest}
+    gc.collect()
+    gc.freeze()  # what is here already is nobody's to look through
     for _ in range(rounds):
         for name, turn in contest.items():
             gc.collect()  # what the others left is not this one's to collect
             took[name].append(await turn(times[name]))
+    gc.unfreeze()
     return {name: Timing(best=min(each), median=median(each)) for name, each in took.items()}
+
+
+async def _enough(turn: Turn, seconds: float) -> int:
+    """How often to do it for a turn to last, found by doing it, each time twice in case one is disturbed."""
+    await turn(1)  # warms up
+    times = 1
+    while seconds and min(await turn(times), await turn(times)) * times < seconds:
+        times *= 2
+    return times

@@ -21,3 +21,15 @@ def test_every_plot_that_is_drawn_is_shown() -> None:
     shown: list[str] = re.findall(r"!\[.+\]\((benchmarks/\w+\.svg)\)", PAGE.read_text())
     assert sorted(shown) == sorted(f"benchmarks/{plot.name}" for plot in PAGE.parent.glob("benchmarks/*.svg"))
     assert shown
+
+
+def test_budgets_are_met_where_the_page_says_so() -> None:
+    """And nowhere else."""
+    cells = re.findall(r"^\| [^|]+ \| +≤ ([\d.]+) \S+ (\|.+\|)$", PAGE.read_text(), re.MULTILINE)
+    verdicts = [
+        (float(figure) <= float(limit), verdict)
+        for limit, row in cells
+        for figure, verdict in re.findall(r"([\d.]+) \S+ (met|\*\*NOT met\*\*) \|", row)
+    ]
+    assert len(verdicts) >= 10
+    assert all(within == (verdict == "met") for within, verdict in verdicts)
