@@ -28,11 +28,10 @@ class Budget:
 
     def verdict(self, run: Run) -> str:
         """The figure as it is shown, and whether that is within."""
-        figure = round(self.read(run), 2)
-        text = f"{figure:.2f}{self.unit}"
+        text = f"{self.read(run):.3g}"
         if run["loop"] != "asyncio":
-            return text
-        return f"{text} met" if figure <= self.limit else f"{text} **NOT met**"
+            return f"{text}{self.unit}"
+        return f"{text}{self.unit} {'met' if float(text) <= self.limit else '**NOT met**'}"
 
 
 def _ratio(timings: dict[str, Timing], other: str) -> float:

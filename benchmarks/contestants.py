@@ -52,7 +52,10 @@ class Floor(Contestant):
 
     def __init__(self, size: int) -> None:
         self.idle: deque[object] = deque(object() for _ in range(size))
-        self.lease = partial(_FloorLease, self)
+        self.lease = self.get_connection
+
+    def get_connection(self) -> Lease:
+        return _FloorLease(self)
 
 
 class _FloorLease:
@@ -77,7 +80,10 @@ class SemaphorePool(Contestant):
     def __init__(self, size: int) -> None:
         self.free = Semaphore(size)
         self.idle: deque[object] = deque(object() for _ in range(size))
-        self.lease = partial(_SemaphoreLease, self)
+        self.lease = self.get_connection
+
+    def get_connection(self) -> Lease:
+        return _SemaphoreLease(self)
 
 
 class _SemaphoreLease:

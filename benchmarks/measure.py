@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import gc
 import json
 import os
 import platform
@@ -22,10 +23,11 @@ async def pools(effort: Effort) -> dict[str, Any]:
     """Compare pools."""
     from . import scenarios
 
+    gc.freeze()
     await scenarios.check_rules()
     return {
         "idle": await scenarios.idle(effort),
-        "contended": {str(tasks): await scenarios.contended(tasks, rounds) for tasks, rounds in effort.crowds.items()},
+        "contended": {str(tasks): await scenarios.contended(tasks, effort) for tasks in effort.crowds},
         "queued": {str(depth): await scenarios.handed_on(depth, effort) for depth in effort.depths},
         "fairness": await scenarios.fairness(effort),
         "memory": await scenarios.memory(effort),
@@ -36,11 +38,13 @@ async def observers(effort: Effort) -> dict[str, Any]:
     """Compare who listens to ours."""
     from .observed import observed
 
+    gc.freeze()
     return {"observed": await observed(effort)}
 
 
 PARTS = {"pools": pools, "observers": observers}
-"""Each in a process of its own, which imports what it measures: pools need not run beside the threads of vendors."""
+"""Each in a process of its own, which imports what it measures: the pools have no vendor's threads beside them, and the
+garbage collector need not look through what was imported."""
 
 
 def main() -> int:

@@ -14,7 +14,6 @@ from .results import Fairness, Memory, Timing
 from .timing import Effort, in_turns
 
 SIZE = 10
-ACQUIRES = 5
 WORKERS, HOLD = 100, 0.005
 HANDOFFS, STRETCHES = 25, 3
 PATIENCE = 1_000
@@ -40,29 +39,36 @@ async def alone(lease: Callable[[], Lease], times: int) -> float:
     return (perf_counter() - begin) / times
 
 
-async def contended(tasks: int, rounds: int) -> dict[str, Timing]:
+async def contended(tasks: int, effort: Effort) -> dict[str, Timing]:
     """Seconds of one acquire and release while many tasks want the connections, each held across a step of the loop."""
     contestants = [await _filled(cls, SIZE) for cls in POOLS]
-    timings = await in_turns({each.name: partial(_crowd, each, tasks) for each in contestants}, rounds)
+    turns = {each.name: partial(_crowd, each, tasks, effort.acquires) for each in contestants}
+    timings = await in_turns(turns, effort.crowds[tasks])
     await _close(contestants)
     return timings
 
 
-async def _crowd(contestant: Contestant, tasks: int, _: int) -> float:
+async def _crowd(contestant: Contestant, tasks: int, acquires: int, _: int) -> float:
     lease = contestant.lease
 
     async def work() -> None:
-        for _ in range(ACQUIRES):
+        for _ in range(acquires):
             async with lease():
                 await asyncio.sleep(0)
 
     begin = perf_counter()
     await asyncio.gather(*(work() for _ in range(tasks)))
-    return (perf_counter() - begin) / (tasks * ACQUIRES)
+    return (perf_counter() - begin) / (tasks * acquires)
 
 
 async def handed_on(queued: int, effort: Effort) -> dict[str, Timing]:
-    """Seconds from one release to the next, while so many callers queue for one connection and pass it on at once."""
+    """Seconds from one release to the next, while so many callers queue for one connection and pass it on at once.
+
+    Raises:
+        ValueError: they are too few to be timed.
+    """
+    if queued < STRETCHES * HANDOFFS:
+        raise ValueError(f"queued must be at least {STRETCHES * HANDOFFS}, got {queued}")
     return await in_turns({cls.name: partial(_hand_on, cls, queued) for cls in POOLS}, effort.fills)
 
 

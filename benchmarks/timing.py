@@ -25,6 +25,7 @@ class Effort:
         rounds: turns of each contestant.
         turn: seconds that one takes at least.
         crowds: how many tasks contend, and turns of each contestant then.
+        acquires: of each of these tasks.
         depths: how many callers are queued.
         fills: how often each of these queues is made.
         seconds: of what takes place in real time.
@@ -34,6 +35,7 @@ class Effort:
     rounds: int
     turn: float
     crowds: Mapping[int, int]
+    acquires: int
     depths: tuple[int, ...]
     fills: int
     seconds: float
@@ -43,13 +45,16 @@ class Effort:
 FULL = Effort(
     rounds=30,
     turn=0.005,
-    crowds={20: 30, 1_000: 7},
+    crowds={20: 30, 1_000: 5},
+    acquires=10,
     depths=(100, 1_000, 10_000),
     fills=5,
     seconds=2.0,
     population=500,
 )
-QUICK = Effort(rounds=1, turn=0.0, crowds={20: 1, 1_000: 1}, depths=(100, 200), fills=1, seconds=0.1, population=100)
+QUICK = Effort(
+    rounds=1, turn=0.0, crowds={20: 1, 1_000: 1}, acquires=1, depths=(100, 200), fills=1, seconds=0.1, population=100
+)
 """Figures that mean nothing: to see that everything runs."""
 
 
@@ -57,13 +62,10 @@ async def in_turns(contest: Mapping[str, Turn], rounds: int, seconds: float = 0.
     """Time every contestant, with turns of at least so many seconds."""
     times = {name: await _enough(turn, seconds) for name, turn in contest.items()}
     took: dict[str, list[float]] = {name: [] for name in contest}
-    gc.collect()
-    gc.freeze()  # what is here already is nobody's to look through
     for _ in range(rounds):
         for name, turn in contest.items():
             gc.collect()  # what the others left is not this one's to collect
             took[name].append(await turn(times[name]))
-    gc.unfreeze()
     return {name: Timing(best=min(each), median=median(each)) for name, each in took.items()}
 
 
