@@ -21,7 +21,8 @@ AGENT_READY := .venv-agent/ready
 BENCH_READY := $(VENV)/bench-ready
 MOVED := $(if $(filter-out $(CURDIR),$(shell cat $(READY) 2>/dev/null)),moved)
 
-.PHONY: help demo film test lint format types wheel-test datadog-assets mutants addresses bench bench-ready soak lock clean moved
+.PHONY: help demo film test lint format types wheel-test datadog-assets mutants addresses bench bench-ready \
+	soak lock clean moved
 .DEFAULT_GOAL := help
 
 help: ## List these targets
@@ -61,7 +62,7 @@ mutants: $(READY) ## Put the ancestor's faults into copies of the tree, and see 
 addresses: ## Check that no file of the lock tells where packages were fetched from
 	@sh tools/check-addresses
 
-bench: ## Measure the pool beside its peers, on each Python that is here, for docs/benchmarks.md (ARGS=--help: options)
+bench: ## Measure the pool beside its peers on each Python that is here, for docs/benchmarks.md (ARGS=--help: options)
 	@set -e; for python in $(or $(PYTHON),python3.11 python3.12 python3.13); do \
 		found=$$(sh tools/find-python $$python 2>/dev/null) || continue; \
 		$(MAKE) --no-print-directory bench-ready PYTHON="$$found"; \
