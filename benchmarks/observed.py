@@ -39,7 +39,7 @@ from .results import Observed
 from .scenarios import SIZE, alone
 from .timing import Effort, in_turns
 
-WORKERS, ACQUIRES = 12, 50
+WORKERS, ACQUIRES = 12, 20
 """A few more than there are connections: one acquire in six waits."""
 
 _SINK = """
