@@ -21,7 +21,7 @@ COLOURS = ["#57a773", "#4c8eda", "#d1783c"]
 CONFIG: Spec = {
     "background": None,
     "aria": False,  # a name for every mark makes three quarters of a file; the page has words for the plot
-    "font": "Helvetica, Arial, sans-serif",
+    "font": "Liberation Sans, Arial, Helvetica, sans-serif",  # comes with vl_convert: all machines lay text out alike
     "axis": {
         "labelColor": INK,
         "labelFontSize": 12,
