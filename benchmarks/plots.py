@@ -114,14 +114,13 @@ def queue(results: Results) -> Spec:
         for pool, timing in timings.items()
     ]
     depths = [int(depth) for depth in run["queued"]]
-    x = _log("queued", "callers queued", depths)
     ours = {"condition": {"test": f"datum.pool === '{OURS}'", "value": COLOURS[0]}, "value": INK}
     return {
         "data": {"values": dots},
         "width": 430,
         "height": 260,
         "encoding": {
-            "x": x,
+            "x": _log("queued", "callers queued", depths),
             "y": _log("µs", "µs", [1, 3, 10, 30, 100, 300]),
             "color": ours,
             "detail": {"field": "pool"},
@@ -144,8 +143,6 @@ def fairness(results: Results) -> Spec:
         {"pool": pool, "fewest": each["fewest"], "most": each["most"], "waits": each["p99"] / each["ideal"]}
         for pool, each in figures.items()
     ]
-    span: Spec = {"type": "rule", "strokeWidth": 8, "strokeCap": "round", "color": COLOURS[1]}
-    acquires = _log("fewest", "acquires", [1, 3, 10, 30, 100, 300, 1000])
     return {
         "data": {"values": rows},
         "hconcat": [
@@ -153,8 +150,12 @@ def fairness(results: Results) -> Spec:
                 "title": "from the unluckiest of 100 workers to the luckiest",
                 "width": 300,
                 "height": {"step": 24},
-                "mark": span,
-                "encoding": {"y": POOLS, "x": acquires, "x2": {"field": "most"}},
+                "mark": {"type": "rule", "strokeWidth": 8, "strokeCap": "round", "color": COLOURS[1]},
+                "encoding": {
+                    "y": POOLS,
+                    "x": _log("fewest", "acquires", [1, 3, 10, 30, 100, 300, 1000]),
+                    "x2": {"field": "most"},
+                },
             },
             {
                 "title": "99 % of the waits were shorter than",
