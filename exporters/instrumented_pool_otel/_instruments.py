@@ -3,11 +3,12 @@
 from collections.abc import Iterable
 from functools import partial
 from threading import Lock
-from weakref import WeakKeyDictionary, ref
+from typing import Any
+from weakref import WeakKeyDictionary, WeakSet, ref
 
 from opentelemetry.metrics import CallbackOptions, Histogram, Meter, MeterProvider, Observation, get_meter_provider
 
-from instrumented_pool import BOUNDS, PoolStats
+from instrumented_pool import BOUNDS, ConnectionPool, Observer, PoolStats
 from instrumented_pool.metrics import COUNTS, DURATIONS, Attributes, Count, Duration
 from instrumented_pool.roster import PoolRoster
 
@@ -25,17 +26,20 @@ class Instruments:
 
     Attributes:
         pools: what is reported.
-        create_time, wait_time, use_time: the histograms.
+        create_time, wait_time, use_time: where durations are recorded.
+        bridged: whether the pools keep the durations instead, and a bridge takes them to the readers.
     """
 
     def __init__(self, provider: MeterProvider) -> None:
         self.pools = PoolRoster()
+        self.bridged = False
+        self._content: WeakSet[Observer] = WeakSet()
         self._provider = ref(provider)
         self._is_global = provider is get_meter_provider()
         self._asked: set[str] = set()
         self._read: list[tuple[Attributes, PoolStats]] = []
-        meter = provider.get_meter(SCOPE, VERSION, SCHEMA_URL)
-        self.create_time, self.wait_time, self.use_time = (_histogram(meter, duration) for duration in DURATIONS)
+        self.create_time, self.wait_time, self.use_time = histograms_of(provider)
+        meter = _meter_of(provider)
         for count in COUNTS:
             self._observe_with(meter, count)
 
@@ -45,6 +49,32 @@ class Instruments:
         Before an SDK is configured the global provider is a stand-in, which then hands everything on to the SDK's.
         """
         return provider is (get_meter_provider() if self._is_global else self._provider())
+
+    def report(self, pool: ConnectionPool[Any], attributes: Attributes) -> Attributes:
+        """Report `pool` from now on; return the attributes of its points.
+
+        Raises:
+            ValueError: it is reported already.
+        """
+        attributes = self.pools.add(pool, attributes)
+        if self.bridged:
+            pool.keep_distributions()
+        return attributes
+
+    def enlist(self, observer: Observer) -> None:
+        """Let `observer`, whose spans need no more, be told of waits only, once a bridge has the durations."""
+        observer.waits_only = self.bridged
+        self._content.add(observer)
+
+    def hand_over(self, create_time: Histogram, wait_time: Histogram, use_time: Histogram) -> None:
+        """Let a bridge have the durations from the pools; what observers record all the same goes to these."""
+        self.create_time, self.wait_time, self.use_time = create_time, wait_time, use_time
+        self.bridged = True
+        for observer in self._content:
+            observer.waits_only = True
+        for pool, _ in self.pools:
+            pool.keep_distributions()
+            _subscribe_anew(pool)
 
     def _observe_with(self, meter: Meter, count: Count) -> None:
         create = {
@@ -67,6 +97,22 @@ class Instruments:
             self._asked = set()
         self._asked.add(count.name)
         return self._read
+
+
+def _subscribe_anew(pool: ConnectionPool[Any]) -> None:
+    """Have `pool` look at what its observers want to hear of, as it does whenever one comes or goes."""
+    nobody = Observer()
+    pool.add_observer(nobody)
+    pool.remove_observer(nobody)
+
+
+def _meter_of(provider: MeterProvider) -> Meter:
+    return provider.get_meter(SCOPE, VERSION, SCHEMA_URL)
+
+
+def histograms_of(provider: MeterProvider) -> list[Histogram]:
+    """Return the histograms of `provider`, in the order of `DURATIONS`: the same ones, whenever they are asked for."""
+    return [_histogram(_meter_of(provider), duration) for duration in DURATIONS]
 
 
 def _histogram(meter: Meter, duration: Duration) -> Histogram:

@@ -80,6 +80,8 @@ class OTelObserver(Observer):
         _check_provider("meter_provider", meter_provider, "get_meter")
         self._attributes = check_attributes(attributes)
         self._instruments = instruments_of(meter_provider)
+        if spans != "all":
+            self._instruments.enlist(self)
         self._tracer = get_tracer(SCOPE, VERSION, tracer_provider, SCHEMA_URL)
         self._pools: WeakKeyDictionary[ConnectionPool[Any], PoolSpans] = WeakKeyDictionary()
         for hook in _UNUSED_HOOKS[spans]:
@@ -91,7 +93,7 @@ class OTelObserver(Observer):
         Raises:
             ValueError: another observer reports it to the same meter provider, so everything would be counted twice.
         """
-        self._pools[pool] = PoolSpans(self._tracer, self._instruments.pools.add(pool, self._attributes))
+        self._pools[pool] = PoolSpans(self._tracer, self._instruments.report(pool, self._attributes))
 
     def detached(self, pool: ConnectionPool[Any]) -> None:
         """Report `pool` no longer, and end its open spans."""

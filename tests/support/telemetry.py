@@ -1,13 +1,17 @@
 """Pools whose every step a test decides, and OpenTelemetry's real SDK keeping what it is told in memory."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+import subprocess
+import sys
+import textwrap
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 import pytest
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import HistogramDataPoint, InMemoryMetricReader, Metric, NumberDataPoint
+from opentelemetry.sdk.metrics.view import View
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
@@ -117,10 +121,11 @@ class Telemetry:
     tracer_provider: TracerProvider = field(default_factory=lambda: TracerProvider(shutdown_on_exit=False))
     reader: InMemoryMetricReader = field(default_factory=InMemoryMetricReader)
     exporter: InMemorySpanExporter = field(default_factory=InMemorySpanExporter)
+    views: Sequence[View] = ()
 
     def __post_init__(self) -> None:
         self.tracer_provider.add_span_processor(SimpleSpanProcessor(self.exporter))
-        self.meter_provider = MeterProvider([self.reader], shutdown_on_exit=False)
+        self.meter_provider = MeterProvider([self.reader], views=self.views, shutdown_on_exit=False)
         self.tracer = self.tracer_provider.get_tracer("test")
 
     def observer(self, *, attributes: Attributes | None = None, spans: str = "waits") -> OTelObserver:
@@ -183,6 +188,49 @@ def span_id(span: ReadableSpan) -> int:
     """The id of `span` itself."""
     assert span.context is not None
     return int(span.context.span_id)
+
+
+def in_a_process_of_its_own(script: str) -> list[str]:
+    """Run `script`, which decides what is global in its process, and return the words it prints."""
+    prelude = """
+        import asyncio, sys
+        from instrumented_pool import ConnectionPool, ConnectionStrategy
+        from instrumented_pool_otel import OTelObserver
+
+        class Wires(ConnectionStrategy[object]):
+            async def create_connection(self): return object()
+            def connection_is_closed(self, conn): return False
+            def close_connection(self, conn): pass
+
+        async def borrow(pool):
+            async with pool, pool.get_connection(): pass
+
+        def pool(name, **settings):
+            return ConnectionPool(strategy=Wires(), max_size=1, name=name, observers=[OTelObserver(**settings)])
+
+        def sdk():
+            from opentelemetry import metrics, trace
+            from opentelemetry.sdk.metrics import MeterProvider
+            from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+            from opentelemetry.sdk.trace import TracerProvider
+            from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+            from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+            reader, exporter, tracer_provider = InMemoryMetricReader(), InMemorySpanExporter(), TracerProvider()
+            tracer_provider.add_span_processor(SimpleSpanProcessor(exporter))
+            trace.set_tracer_provider(tracer_provider)
+            metrics.set_meter_provider(MeterProvider([reader]))
+            return reader, exporter
+
+        def report(reader):
+            for metric in reader.get_metrics_data().resource_metrics[0].scope_metrics[0].metrics:
+                if metric.name in ("db.client.connection.max", "db.client.connection.wait_time"):
+                    for point in metric.data.data_points:
+                        print(metric.name, *point.attributes.values(), getattr(point, "count", ""))
+        """
+    text = textwrap.dedent(prelude) + textwrap.dedent(script)
+    done = subprocess.run([sys.executable, "-W", "error", "-c", text], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout.splitlines()
 
 
 @pytest.fixture

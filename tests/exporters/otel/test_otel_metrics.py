@@ -4,7 +4,6 @@ import asyncio
 import gc
 import subprocess
 import sys
-import textwrap
 import threading
 import weakref
 from collections.abc import Mapping
@@ -21,7 +20,17 @@ from instrumented_pool import BOUNDS, CloseReason, ConnectionPool, FailReason, P
 from instrumented_pool.metrics import COUNTS, DURATIONS, Attributes
 from instrumented_pool_otel import OTelObserver
 from instrumented_pool_otel._instruments import _by_provider, instruments_of
-from support.telemetry import Pools, Telemetry, Wire, Wires, borrow, numbers_of, span_id, until
+from support.telemetry import (
+    Pools,
+    Telemetry,
+    Wire,
+    Wires,
+    borrow,
+    in_a_process_of_its_own,
+    numbers_of,
+    span_id,
+    until,
+)
 
 POOL = "db.client.connection.pool.name"
 CONVENTIONS = [
@@ -409,49 +418,6 @@ def test_swapped_providers_are_refused(telemetry: Telemetry) -> None:
         OTelObserver(tracer_provider=telemetry.meter_provider)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="meter_provider must have a method get_meter, got TracerProvider"):
         OTelObserver(meter_provider=telemetry.tracer_provider)  # type: ignore[arg-type]
-
-
-def in_a_process_of_its_own(script: str) -> list[str]:
-    """Run `script`, which decides what is global in its process, and return the words it prints."""
-    prelude = """
-        import asyncio, sys
-        from instrumented_pool import ConnectionPool, ConnectionStrategy
-        from instrumented_pool_otel import OTelObserver
-
-        class Wires(ConnectionStrategy[object]):
-            async def create_connection(self): return object()
-            def connection_is_closed(self, conn): return False
-            def close_connection(self, conn): pass
-
-        async def borrow(pool):
-            async with pool, pool.get_connection(): pass
-
-        def pool(name, **settings):
-            return ConnectionPool(strategy=Wires(), max_size=1, name=name, observers=[OTelObserver(**settings)])
-
-        def sdk():
-            from opentelemetry import metrics, trace
-            from opentelemetry.sdk.metrics import MeterProvider
-            from opentelemetry.sdk.metrics.export import InMemoryMetricReader
-            from opentelemetry.sdk.trace import TracerProvider
-            from opentelemetry.sdk.trace.export import SimpleSpanProcessor
-            from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-            reader, exporter, tracer_provider = InMemoryMetricReader(), InMemorySpanExporter(), TracerProvider()
-            tracer_provider.add_span_processor(SimpleSpanProcessor(exporter))
-            trace.set_tracer_provider(tracer_provider)
-            metrics.set_meter_provider(MeterProvider([reader]))
-            return reader, exporter
-
-        def report(reader):
-            for metric in reader.get_metrics_data().resource_metrics[0].scope_metrics[0].metrics:
-                if metric.name in ("db.client.connection.max", "db.client.connection.wait_time"):
-                    for point in metric.data.data_points:
-                        print(metric.name, *point.attributes.values(), getattr(point, "count", ""))
-        """
-    text = textwrap.dedent(prelude) + textwrap.dedent(script)
-    done = subprocess.run([sys.executable, "-W", "error", "-c", text], capture_output=True, text=True, timeout=60)
-    assert (done.returncode, done.stderr) == (0, "")
-    return done.stdout.splitlines()
 
 
 def test_an_sdk_configured_after_the_observer_gets_everything() -> None:
