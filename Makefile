@@ -22,7 +22,7 @@ BENCH_READY := $(VENV)/bench-ready
 MOVED := $(if $(filter-out $(CURDIR),$(shell cat $(READY) 2>/dev/null)),moved)
 
 .PHONY: help demo film test lint format types wheel-test datadog-assets mutants addresses bench bench-ready \
-	soak lock clean moved
+	soak reference lock clean moved
 .DEFAULT_GOAL := help
 
 help: ## List these targets
@@ -74,6 +74,9 @@ bench-ready: $(BENCH_READY)
 
 soak: $(READY) ## Let a pool bear a million operations of every kind, and see whether all adds up
 	@$(RUN) benchmarks/soak.py $(ARGS)
+
+reference: $(READY) ## Write the tables of the reference pages from those in the code
+	@$(RUN) tools/reference $(ARGS)
 
 lock: $(UV) ## Write the locked requirements again, changing as little as it must (ARGS=--upgrade: all anew)
 	@sh tools/lock $(ARGS)

@@ -1,7 +1,5 @@
 """The observer that reports pools to OpenTelemetry."""
 
-from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Any, Literal, TypeAlias, final, get_args
 from weakref import WeakKeyDictionary
 
@@ -12,7 +10,7 @@ from instrumented_pool import (
     Acquired,
     AcquireFailed,
     AcquireQueued,
-    AcquireStarted,
+    Closed,
     ConnectionPool,
     Created,
     CreateFailed,
@@ -29,19 +27,7 @@ from ._spans import PoolSpans
 
 SpanMode: TypeAlias = Literal["all", "waits", "off"]
 
-_UNUSED_HOOKS: Mapping[SpanMode, tuple[str, ...]] = MappingProxyType(
-    {
-        "all": (),
-        "waits": ("on_acquire_started",),
-        "off": (
-            "on_acquire_started",
-            "on_acquire_queued",
-            "on_acquire_failed",
-            "on_create_started",
-            "on_create_failed",
-        ),
-    }
-)
+_HOOKS_OF_SPANS = ("on_acquire_queued", "on_acquire_failed", "on_create_started", "on_create_failed", "on_closed")
 
 
 @final
@@ -84,8 +70,10 @@ class OTelObserver(Observer):
             self._instruments.enlist(self)
         self._tracer = get_tracer(SCOPE, VERSION, tracer_provider, SCHEMA_URL)
         self._pools: WeakKeyDictionary[ConnectionPool[Any], PoolSpans] = WeakKeyDictionary()
-        for hook in _UNUSED_HOOKS[spans]:
-            setattr(self, hook, getattr(super(), hook))  # a pool does not call a hook that is Observer's own
+        self._spans_of_all = spans == "all"
+        if spans == "off":
+            for hook in _HOOKS_OF_SPANS:
+                setattr(self, hook, getattr(super(), hook))  # a pool does not call a hook that is Observer's own
 
     def attached(self, pool: ConnectionPool[Any]) -> None:
         """Report `pool` from now on.
@@ -93,7 +81,8 @@ class OTelObserver(Observer):
         Raises:
             ValueError: another observer reports it to the same meter provider, so everything would be counted twice.
         """
-        self._pools[pool] = PoolSpans(self._tracer, self._instruments.report(pool, self._attributes))
+        attributes = self._instruments.report(pool, self._attributes)
+        self._pools[pool] = PoolSpans(self._tracer, attributes, of_all=self._spans_of_all)
 
     def detached(self, pool: ConnectionPool[Any]) -> None:
         """Report `pool` no longer, and end its open spans."""
@@ -104,12 +93,8 @@ class OTelObserver(Observer):
         """Leave the pool's name to its successor."""
         self._instruments.pools.retire(event.pool)
 
-    def on_acquire_started(self, event: AcquireStarted) -> None:
-        """Begin the span `pool.acquire`."""
-        self._pools[event.pool].acquire_started(event)
-
     def on_acquire_queued(self, event: AcquireQueued) -> None:
-        """Begin the span `pool.wait`, and `pool.acquire` where that has not begun."""
+        """Begin the spans `pool.acquire` and `pool.wait`."""
         self._pools[event.pool].acquire_queued(event)
 
     def on_acquired(self, event: Acquired) -> None:
@@ -123,8 +108,10 @@ class OTelObserver(Observer):
         self._pools[event.pool].acquire_failed(event)
 
     def on_released(self, event: Released) -> None:
-        """Record the use."""
-        self._instruments.use_time.record(event.use, self._pools[event.pool].attributes)
+        """Record the use, and tell the caller whom it serves who held the connection."""
+        spans = self._pools[event.pool]
+        self._instruments.use_time.record(event.use, spans.attributes)
+        spans.released(event)
 
     def on_create_started(self, event: CreateStarted) -> None:
         """Begin the span `pool.create`."""
@@ -139,6 +126,10 @@ class OTelObserver(Observer):
     def on_create_failed(self, event: CreateFailed) -> None:
         """End the span of the creation, failed unless it was cancelled."""
         self._pools[event.pool].create_failed(event)
+
+    def on_closed(self, event: Closed) -> None:
+        """Forget how the connection was made."""
+        self._pools[event.pool].closed(event)
 
 
 def _check_provider(parameter: str, provider: object, method: str) -> None:

@@ -190,6 +190,12 @@ def span_id(span: ReadableSpan) -> int:
     return int(span.context.span_id)
 
 
+def trace_id(span: ReadableSpan) -> int:
+    """The id of the trace that `span` belongs to."""
+    assert span.context is not None
+    return int(span.context.trace_id)
+
+
 def in_a_process_of_its_own(script: str) -> list[str]:
     """Run `script`, which decides what is global in its process, and return the words it prints."""
     prelude = """

@@ -1,50 +1,42 @@
-"""The page of the names says what the tables say."""
+"""The page of the names says what the tables say, and the tables what is sent."""
 
-import re
+import asyncio
+import subprocess
+import sys
 from pathlib import Path
 
 from opentelemetry.semconv.schemas import Schemas
 
-from instrumented_pool.metrics import COUNTS, DURATIONS
 from instrumented_pool_otel import _names
-from support.telemetry import Pools, Telemetry, Wires, borrow
+from support.telemetry import Pools, Telemetry, Wires, borrow, until
 
-PAGE = Path(__file__).parents[3] / "docs" / "exporters" / "opentelemetry.md"
-INSTRUMENTS = {"counter": "Counter", "updowncounter": "UpDownCounter", "gauge": "Gauge"}
-
-
-def test_the_page_lists_every_metric() -> None:
-    """Instrument, unit, attributes and meaning, in the order of the table."""
-    rows = [
-        f"| `{count.name}` | {INSTRUMENTS[count.kind]} | `{count.unit}` |"
-        f" {', '.join(f'`{label}`' for label in count.labels)} | {count.description} |"
-        for count in COUNTS
-    ]
-    rows += [f"| `{each.name}` | Histogram | `{each.unit}` |  | {each.description} |" for each in DURATIONS]
-    assert re.findall(r"^\| `.*\|$", PAGE.read_text().partition("## Spans")[0], re.MULTILINE) == rows
+ROOT = Path(__file__).parents[3]
 
 
-def test_the_page_lists_every_span_and_attribute() -> None:
-    """None is missing, and none is there that is not sent."""
-    names = {value for key, value in vars(_names).items() if key.isupper() and isinstance(value, str)}
-    spans = {name for name in names if name.startswith("pool.")}
-    own = {name for name in names if name.startswith("instrumented_pool.")}
-    page = PAGE.read_text().partition("## Spans")[2]
-    listed = set(re.findall(r"^\| `([^`]+)`", page, re.MULTILINE))
-    assert spans <= listed
-    assert own | {"error.type"} <= listed
+def test_the_page_is_made_from_the_tables() -> None:
+    """`make reference` would change nothing."""
+    command = [sys.executable, str(ROOT / "tools" / "reference"), "--check"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
-async def test_no_span_has_an_attribute_that_is_not_on_the_page(
+async def test_spans_have_the_attributes_that_the_table_says_and_no_other(
     telemetry: Telemetry, wires: Wires, make_pool: Pools
 ) -> None:
-    """Seen on real spans."""
-    pool = make_pool(strategy=wires, observers=[telemetry.observer(spans="all")])
+    """Seen on real spans: idle, new, handed over, cancelled and failed."""
+    pool = make_pool(strategy=wires, burst_limit=2, observers=[telemetry.observer(spans="all")])
+    async with pool.get_connection():
+        wires.error = OSError("no")
+        await asyncio.wait([asyncio.create_task(borrow(pool))])
+        waiters = [asyncio.create_task(borrow(pool)) for _ in range(3)]
+        await until(lambda: pool.stats().waiting >= 2)
+        waiters[-1].cancel()
+    await asyncio.wait(waiters)
     await borrow(pool)
-    await borrow(pool)
-    page = PAGE.read_text()
-    sent = {key for span in telemetry.spans() for key in span.attributes or {}}
-    assert {key for key in sent if f"| `{key}` |" not in page} == set()
+    sent = {(key, span.name) for span in telemetry.spans() for key in span.attributes or {}}
+    assert {(key, name) for key, (names, _) in _names.ATTRIBUTES.items() for name in names} >= sent
+    assert {key for key, _ in sent} == set(_names.ATTRIBUTES)
+    assert {name for _, name in sent} == set(_names.SPANS)
 
 
 def test_the_schema_is_one_that_exists() -> None:

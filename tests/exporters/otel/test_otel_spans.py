@@ -4,16 +4,30 @@ import asyncio
 import gc
 import weakref
 from collections.abc import Callable
+from contextvars import Context
 from itertools import pairwise
 
 import pytest
-from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ParentBased
-from opentelemetry.trace import SpanKind, StatusCode
+from opentelemetry.trace import (
+    INVALID_SPAN_CONTEXT,
+    NonRecordingSpan,
+    NoOpTracer,
+    NoOpTracerProvider,
+    Span,
+    SpanContext,
+    SpanKind,
+    StatusCode,
+    Tracer,
+    get_current_span,
+    use_span,
+)
 
-from instrumented_pool import ConnectionPool, PoolClosedError, PoolQueueFullError, PoolTimeoutError
-from support.telemetry import Pools, Telemetry, Wires, borrow, hooks_called_by, parent_id, span_id, until
+from instrumented_pool import ConnectionPool, PoolClosedError, PoolQueueFullError, PoolTimeoutError, Released
+from instrumented_pool.testing import RecordingObserver
+from instrumented_pool_otel import OTelObserver
+from support.telemetry import Pools, Telemetry, Wires, borrow, hooks_called_by, parent_id, span_id, trace_id, until
 
 SECRET = "hunter2"
 
@@ -25,40 +39,13 @@ def test_a_mode_that_is_none_is_refused_by_name(telemetry: Telemetry, mode: str)
         telemetry.observer(spans=mode)
 
 
-@pytest.mark.parametrize(
-    ("mode", "unused"),
-    [
-        ("all", set[str]()),
-        ("waits", {"on_acquire_started"}),
-        (
-            "off",
-            {
-                "on_acquire_started",
-                "on_acquire_queued",
-                "on_acquire_failed",
-                "on_create_started",
-                "on_create_failed",
-            },
-        ),
-    ],
-)
-def test_a_mode_costs_only_the_hooks_it_needs(
-    telemetry: Telemetry, wires: Wires, mode: str, unused: set[str], make_pool: Pools
-) -> None:
-    """The pool has nothing to call where the mode has nothing to say."""
-    everything = {
-        "on_pool_closed",
-        "on_acquire_started",
-        "on_acquire_queued",
-        "on_acquired",
-        "on_acquire_failed",
-        "on_released",
-        "on_create_started",
-        "on_created",
-        "on_create_failed",
-    }
+@pytest.mark.parametrize("mode", ["all", "waits", "off"])
+def test_a_mode_costs_only_the_hooks_it_needs(telemetry: Telemetry, wires: Wires, mode: str, make_pool: Pools) -> None:
+    """The pool has nothing to call where the mode has nothing to say, and no mode wants the start of an acquire."""
+    of_durations = {"on_pool_closed", "on_acquired", "on_released", "on_created"}
+    of_spans = {"on_acquire_queued", "on_acquire_failed", "on_create_started", "on_create_failed", "on_closed"}
     pool = make_pool(strategy=wires, observers=[telemetry.observer(spans=mode)])
-    assert hooks_called_by(pool) == everything - unused
+    assert hooks_called_by(pool) == (of_durations if mode == "off" else of_durations | of_spans)
 
 
 async def test_waits_leaves_an_idle_acquire_without_a_span(
@@ -151,6 +138,103 @@ async def test_waiting_for_a_return_is_a_child_of_the_acquire(
     assert wait.attributes["instrumented_pool.acquire.outcome"] == "acquired"
 
 
+@pytest.mark.parametrize("mode", ["all", "waits"])
+async def test_a_wait_links_to_who_made_it_wait(
+    telemetry: Telemetry, wires: Wires, mode: str, make_pool: Pools
+) -> None:
+    """To the span of the holder whose release served it, with the seconds that it had held, and to nobody else."""
+    pool = make_pool(strategy=wires, observers=[telemetry.observer(spans=mode)])
+    recorder = RecordingObserver()
+    pool.add_observer(recorder)
+    with telemetry.tracer.start_as_current_span("holder"):
+        async with pool.get_connection():
+            waiter = asyncio.create_task(borrow(pool), context=Context())
+            await until(lambda: pool.stats().waiting == 1)
+    await waiter
+    holder, wait = telemetry.span("holder"), telemetry.span("pool.wait")
+    held = recorder.of(Released)[0].use
+    ((link,),) = [span.links for span in telemetry.spans() if span.links]
+    assert link in wait.links
+    assert (link.context.trace_id, link.context.span_id) == (trace_id(holder), span_id(holder))
+    assert trace_id(wait) != trace_id(holder)
+    assert dict(link.attributes or {}) == {"instrumented_pool.hold_time": held}
+    assert (wait.attributes or {})["instrumented_pool.hold_time"] == held
+
+
+async def test_a_caller_served_while_its_own_connection_is_being_made_links_to_the_holder_too(
+    telemetry: Telemetry, wires: Wires, make_pool: Pools
+) -> None:
+    """From its acquire, for it has no wait."""
+    pool = make_pool(strategy=wires, max_size=2, observers=[telemetry.observer()])
+    with telemetry.tracer.start_as_current_span("holder"):
+        async with pool.get_connection():
+            wires.gate.clear()
+            waiter = asyncio.create_task(borrow(pool))
+            await until(lambda: wires.asked == 2)
+    await waiter
+    wires.gate.set()
+    acquire = telemetry.spans("pool.acquire")[-1]
+    assert [link.context.span_id for link in acquire.links] == [span_id(telemetry.span("holder"))]
+
+
+@pytest.mark.parametrize("sampled", [False, None])
+async def test_a_holder_whose_span_is_kept_nowhere_is_not_linked_to(
+    telemetry: Telemetry, wires: Wires, make_pool: Pools, sampled: bool | None
+) -> None:
+    """How long it held is told all the same."""
+    pool = make_pool(strategy=wires, observers=[telemetry.observer()])
+    context = SpanContext(trace_id=1, span_id=1, is_remote=True) if sampled is False else INVALID_SPAN_CONTEXT
+    with use_span(NonRecordingSpan(context)):
+        async with pool.get_connection():
+            waiter = asyncio.create_task(borrow(pool), context=Context())
+            await until(lambda: pool.stats().waiting == 1)
+    await waiter
+    wait = telemetry.span("pool.wait")
+    assert list(wait.links) == []
+    assert "instrumented_pool.hold_time" in (wait.attributes or {})
+
+
+@pytest.mark.parametrize("mode", ["all", "waits"])
+async def test_an_acquire_links_to_the_creation_of_a_connection_that_was_made_for_another(
+    telemetry: Telemetry, wires: Wires, mode: str, make_pool: Pools
+) -> None:
+    """Here for one that gave up; its own it has as a child already."""
+    wires.gate.clear()
+    pool = make_pool(strategy=wires, observers=[telemetry.observer(spans=mode)])
+    asker, heir = (asyncio.create_task(borrow(pool)) for _ in range(2))
+    await until(lambda: wires.asked == 1 and pool.stats().waiting == 2)
+    asker.cancel()
+    await asyncio.wait([asker])
+    wires.gate.set()
+    await heir
+    given_up, served = telemetry.spans("pool.acquire")
+    (link,) = served.links
+    assert link.context.span_id == span_id(telemetry.span("pool.create"))
+    assert dict(link.attributes or {}) == {"instrumented_pool.connection.id": 1}
+    assert list(given_up.links) == []
+
+
+async def test_an_acquire_does_not_link_to_a_creation_of_its_own_or_of_long_ago(
+    telemetry: Telemetry, wires: Wires, make_pool: Pools
+) -> None:
+    """One is its child, and the other was no part of what it waited for; nothing is remembered of either."""
+    observer = telemetry.observer(spans="all")
+    pool = make_pool(strategy=wires, max_size=2, observers=[observer])
+    await borrow(pool)  # its own
+    async with pool.get_connection():
+        wires.gate.clear()
+        given_up = asyncio.create_task(borrow(pool))
+        await until(lambda: wires.asked == 2)
+        given_up.cancel()
+        await asyncio.wait([given_up])
+        wires.gate.set()
+        await until(lambda: pool.stats().idle == 1)
+        await borrow(pool)  # one that lay idle
+    assert [list(span.links) for span in telemetry.spans()] == [[]] * len(telemetry.spans())
+    pool.clear()
+    assert observer._pools[pool]._made == {}
+
+
 async def test_waiting_for_a_connection_of_ones_own_is_no_wait_span(
     telemetry: Telemetry, wires: Wires, make_pool: Pools
 ) -> None:
@@ -199,8 +283,8 @@ async def test_the_body_belongs_to_the_caller_not_to_the_acquire(
     pool = make_pool(strategy=wires, observers=[telemetry.observer(spans=mode)])
     with telemetry.tracer.start_as_current_span("request") as request:
         async with pool.get_connection():
-            assert trace.get_current_span() is request
-        assert trace.get_current_span() is request
+            assert get_current_span() is request
+        assert get_current_span() is request
 
 
 @pytest.mark.parametrize("mode", ["all", "waits"])
@@ -214,7 +298,7 @@ async def test_a_failed_acquire_gives_the_caller_its_context_back(
             with pytest.raises(PoolTimeoutError):
                 async with pool.get_connection(timeout=0):
                     pass
-            assert trace.get_current_span() is request
+            assert get_current_span() is request
 
 
 async def test_a_time_out_is_an_error(telemetry: Telemetry, wires: Wires, make_pool: Pools) -> None:
@@ -338,6 +422,56 @@ async def test_nothing_is_built_for_a_span_that_is_not_sampled(wires: Wires, mak
     assert Untold.asked == 0
 
 
+class Untouched(NonRecordingSpan):
+    """A span that is not sampled, and that nobody should say anything of."""
+
+    def set_attributes(self, attributes: object) -> None:
+        raise AssertionError(attributes)
+
+    def set_attribute(self, key: str, value: object) -> None:
+        raise AssertionError(key)
+
+    def set_status(self, status: object, description: str | None = None) -> None:
+        raise AssertionError(status)
+
+    def add_link(self, context: SpanContext, attributes: object = None) -> None:
+        raise AssertionError(attributes)
+
+
+class UntouchedTracer(NoOpTracer, NoOpTracerProvider):
+    """Makes such spans, and keeps their names."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    def get_tracer(self, *args: object, **kwargs: object) -> Tracer:
+        return self
+
+    def start_span(self, name: str, *args: object, **kwargs: object) -> Span:
+        self.asked.append(name)
+        return Untouched(SpanContext(trace_id=1, span_id=1, is_remote=False))
+
+
+@pytest.mark.parametrize("mode", ["all", "waits"])
+async def test_of_a_span_that_is_not_sampled_nothing_is_said(wires: Wires, make_pool: Pools, mode: str) -> None:
+    """Beyond asking the tracer for it; and there is no span of a wait in it."""
+    tracer = UntouchedTracer()
+    pool = make_pool(strategy=wires, observers=[OTelObserver(tracer_provider=tracer, spans=mode)])  # type: ignore[arg-type]
+    with use_span(Untouched(SpanContext(trace_id=1, span_id=2, is_remote=False))) as request:
+        async with pool.get_connection():
+            waiter = asyncio.create_task(borrow(pool))
+            await until(lambda: pool.stats().waiting == 1)
+            with pytest.raises(PoolTimeoutError):
+                async with pool.get_connection(timeout=0):
+                    pass
+            assert get_current_span() is request
+        await waiter
+        await borrow(pool)
+    assert pool.stats().observer_errors == 0
+    queued = ["pool.acquire", "pool.create", "pool.acquire", "pool.acquire"]
+    assert tracer.asked == (queued if mode == "waits" else [*queued, "pool.acquire"])
+
+
 async def test_two_pools_with_the_same_ids_do_not_mix(telemetry: Telemetry, make_pool: Pools) -> None:
     """Acquire 1 of one pool waits while acquire 1 of the other ends."""
     slow, fast = Wires(), Wires()
@@ -354,11 +488,11 @@ async def test_two_pools_with_the_same_ids_do_not_mix(telemetry: Telemetry, make
     assert len(telemetry.spans("pool.acquire")) == 2
 
 
-@pytest.mark.parametrize("mode", ["all", "waits"])
+@pytest.mark.parametrize(("mode", "expected"), [("waits", []), ("all", ["pool.acquire"])])
 async def test_an_observer_added_late_tolerates_ends_without_starts(
-    telemetry: Telemetry, wires: Wires, mode: str, make_pool: Pools
+    telemetry: Telemetry, wires: Wires, mode: str, expected: list[str], make_pool: Pools
 ) -> None:
-    """Both of an acquire and of a creation."""
+    """Both of an acquire, whose end tells enough where all have spans, and of a creation."""
     wires.gate.clear()
     pool = make_pool(strategy=wires, observers=[])
     caller = asyncio.create_task(borrow(pool))
@@ -366,7 +500,7 @@ async def test_an_observer_added_late_tolerates_ends_without_starts(
     pool.add_observer(telemetry.observer(spans=mode))
     wires.gate.set()
     await caller
-    assert telemetry.spans() == []
+    assert [span.name for span in telemetry.spans()] == expected
     assert pool.stats().observer_errors == 0
 
 
