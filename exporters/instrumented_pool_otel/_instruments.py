@@ -1,5 +1,6 @@
 """The instruments of a meter provider, which read the pools when they are collected."""
 
+from collections import deque
 from collections.abc import Iterable
 from functools import partial
 from threading import Lock
@@ -13,6 +14,9 @@ from instrumented_pool.metrics import COUNTS, DURATIONS, Attributes, Count, Dura
 from instrumented_pool.roster import PoolRoster
 
 from ._names import SCHEMA_URL, SCOPE, VERSION
+
+_KEPT_FOR = 2  # collections, for those of two readers
+_MOST_KEPT = 16  # pools closed since the last collection: without an SDK, there is never another
 
 _by_provider: "WeakKeyDictionary[MeterProvider, Instruments]" = WeakKeyDictionary()
 _looking_up = Lock()
@@ -34,6 +38,8 @@ class Instruments:
         self.pools = PoolRoster()
         self.bridged = False
         self._content: WeakSet[Observer] = WeakSet()
+        self._closed: deque[deque[ConnectionPool[Any]]] = deque(maxlen=_KEPT_FOR + 1)
+        self._closed.append(deque(maxlen=_MOST_KEPT))
         self._provider = ref(provider)
         self._is_global = provider is get_meter_provider()
         self._asked: set[str] = set()
@@ -60,6 +66,11 @@ class Instruments:
         if self.bridged:
             pool.keep_distributions()
         return attributes
+
+    def retire(self, pool: ConnectionPool[Any]) -> None:
+        """Leave the name of `pool`, which has been closed, to its successor; its last numbers are still collected."""
+        self.pools.retire(pool)
+        self._closed[-1].append(pool)
 
     def enlist(self, observer: Observer) -> None:
         """Let `observer`, whose spans need no more, be told of waits only, once a bridge has the durations."""
@@ -95,6 +106,7 @@ class Instruments:
         if not self._asked or count.name in self._asked:
             self._read = [(attributes, pool.stats()) for pool, attributes in self.pools]
             self._asked = set()
+            self._closed.append(deque(maxlen=_MOST_KEPT))
         self._asked.add(count.name)
         return self._read
 

@@ -91,7 +91,7 @@ class OTelObserver(Observer):
 
     def on_pool_closed(self, event: PoolClosed) -> None:
         """Leave the pool's name to its successor."""
-        self._instruments.pools.retire(event.pool)
+        self._instruments.retire(event.pool)
 
     def on_acquire_queued(self, event: AcquireQueued) -> None:
         """Begin the spans `pool.acquire` and `pool.wait`."""

@@ -344,6 +344,39 @@ async def test_a_pool_that_is_gone_is_reported_no_longer(telemetry: Telemetry, w
     assert names_of_pools(telemetry) == set()
 
 
+async def test_a_closed_pools_last_numbers_are_collected_though_nobody_has_it_any_more(
+    telemetry: Telemetry, wires: Wires
+) -> None:
+    """As at the end of a short program, whose SDK collects as the process exits; by two readers, if it has them."""
+    async with ConnectionPool(strategy=wires, max_size=1, name="db", observers=[telemetry.observer()]) as pool:
+        await borrow(pool)
+    gone = weakref.ref(pool)
+    del pool
+    await asyncio.sleep(0)  # the loop has yet to see the task off that connected
+    for _ in range(2):
+        gc.collect()
+        closes = telemetry.numbers("instrumented_pool.closes")
+        assert closes[frozenset({(POOL, "db"), ("instrumented_pool.close.reason", "pool_closed")})] == 1
+    telemetry.metrics()
+    gc.collect()
+    assert gone() is None
+    assert names_of_pools(telemetry) == set()
+
+
+async def test_closed_pools_do_not_pile_up_where_nobody_collects(telemetry: Telemetry, wires: Wires) -> None:
+    """As without an SDK."""
+    closed: weakref.WeakSet[ConnectionPool[Wire]] = weakref.WeakSet()
+
+    async def come_and_go(name: str) -> None:
+        async with ConnectionPool(strategy=wires, max_size=1, name=name, observers=[telemetry.observer()]) as pool:
+            closed.add(pool)
+
+    for number in range(40):
+        await come_and_go(f"db {number}")
+    gc.collect()
+    assert 0 < len(closed) <= 16
+
+
 async def test_a_removed_observer_reports_no_longer_and_may_be_added_again(
     telemetry: Telemetry, wires: Wires, make_pool: Pools
 ) -> None:
