@@ -44,6 +44,7 @@ from prometheus_client import CollectorRegistry
 
 from instrumented_pool import BOUNDS, ConnectionPool, PoolStats
 from instrumented_pool_otel import OTelObserver
+from instrumented_pool_otel._exemplars import Exemplars
 from instrumented_pool_otel._instruments import instruments_of
 from instrumented_pool_otel.sdk import bridge
 from support.telemetry import (
@@ -80,11 +81,13 @@ def histograms_in(data: MetricsData | None) -> Iterator[tuple[tuple[object, ...]
 
 
 def counts(data: MetricsData | None) -> Mapping[tuple[object, ...], tuple[object, ...]]:
-    """What of each point must not depend on how it came about."""
-    return {
-        about: (point.count, list(point.bucket_counts), tuple(point.explicit_bounds), pytest.approx(point.sum))
+    """What of each point must not depend on how it came about; no point comes twice."""
+    points = [
+        (about, (point.count, list(point.bucket_counts), tuple(point.explicit_bounds), pytest.approx(point.sum)))
         for about, point in histograms_in(data)
-    }
+    ]
+    assert len(dict(points)) == len(points)
+    return dict(points)
 
 
 async def queue_up(pool: ConnectionPool[Wire], callers: int) -> None:
@@ -118,6 +121,7 @@ async def test_what_arrives_is_what_would_have_been_recorded(
     """Two pools report to two SDKs that differ in nothing but the bridge: resource, scope, names, points, all equal."""
     plain, bridged = (Telemetry(reader=reading(temporality), views=views) for _ in range(2))
     bridge(bridged.meter_provider)
+    assert instruments_of(bridged.meter_provider).bridged
     for name in ("first", "second"):
         each = [telemetry.observer(attributes={"tier": "gold"}) for telemetry in (plain, bridged)]
         make_pool(strategy=wires, name=name, observers=each)
@@ -371,6 +375,23 @@ async def test_an_exemplar_is_told_once_to_each_reader(wires: Wires, make_pool: 
     assert [len(point.exemplars) for point in waits_in(seldom.get_metrics_data())] == told
 
 
+def test_the_slowest_of_a_bucket_is_kept_until_it_was_read() -> None:
+    """Then the next takes its place, however fast; pools that are gone are forgotten."""
+    exemplars = Exemplars(WAIT, AlwaysOnExemplarFilter())
+
+    def kept(since: int = 0) -> list[float]:
+        return [exemplar.value for exemplar in exemplars.of("db", since)]
+
+    for seconds in (0.07, 0.09, 0.08, 0.0001):
+        exemplars.record(seconds, {POOL: "db"})
+    assert kept() == [0.0001, 0.09]
+    exemplars.were_read(time.time_ns(), {"db"})
+    exemplars.record(0.06, {POOL: "db"})
+    assert kept() == [0.0001, 0.06]
+    exemplars.were_read(time.time_ns(), {"another"})
+    assert kept() == []
+
+
 @pytest.mark.parametrize(
     ("exemplar_filter", "has_ids"), [(AlwaysOffExemplarFilter(), []), (AlwaysOnExemplarFilter(), [False])]
 )
@@ -547,29 +568,36 @@ async def test_a_bridged_provider_that_is_gone_is_forgotten() -> None:
 
 
 async def test_collecting_threads_and_a_busy_pool_lose_no_duration(wires: Wires, make_pool: Pools) -> None:
-    """Two delta readers collect as often as they can while callers queue: what they are told adds up."""
-    readers = [reading(AggregationTemporality.DELTA) for _ in range(2)]
-    provider = MeterProvider(readers, shutdown_on_exit=False)
+    """A delta reader is read as often as can be, another flushed by two threads: what each is told adds up."""
+    pulled, exporter = reading(AggregationTemporality.DELTA), Sent()
+    provider = MeterProvider([pulled, PeriodicExportingMetricReader(exporter, HOUR)], shutdown_on_exit=False)
     bridge(provider)
     pool = make_pool(strategy=wires, burst_limit=50, observers=[OTelObserver(meter_provider=provider, spans="off")])
     over = threading.Event()
+    told: list[HistogramDataPoint] = []
 
-    def read_until_over(reader: InMemoryMetricReader) -> list[HistogramDataPoint]:
-        points: list[HistogramDataPoint] = []
+    def read_until_over() -> None:
         while not over.is_set():
-            points += waits_in(reader.get_metrics_data())
-        return points + waits_in(reader.get_metrics_data())
+            told.extend(waits_in(pulled.get_metrics_data()))
+
+    def flush_until_over() -> None:
+        while not over.is_set():
+            provider.force_flush()
 
     interval = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
     try:
-        reading_threads = [asyncio.create_task(asyncio.to_thread(read_until_over, reader)) for reader in readers]
+        threads = [asyncio.to_thread(work) for work in (read_until_over, flush_until_over, flush_until_over)]
+        working = asyncio.gather(*threads)
         for _ in range(20):
             await asyncio.gather(*(borrow(pool) for _ in range(100)))
         over.set()
-        told = await asyncio.gather(*reading_threads)
+        await working
     finally:
         over.set()
         sys.setswitchinterval(interval)
-    assert [sum(point.count for point in points) for points in told] == [2000, 2000]
-    assert all(count >= 0 for points in told for point in points for count in point.bucket_counts)
+    told += waits_in(pulled.get_metrics_data())
+    provider.shutdown()
+    sent = [point for batch in exporter.batches for point in waits_in(batch)]
+    assert [sum(point.count for point in points) for points in (told, sent)] == [2000, 2000]
+    assert all(count >= 0 for point in (*told, *sent) for count in point.bucket_counts)

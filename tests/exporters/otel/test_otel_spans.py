@@ -6,10 +6,12 @@ import weakref
 from collections.abc import Callable
 from contextvars import Context
 from itertools import pairwise
+from typing import Any
 
 import pytest
+from opentelemetry.context import Context as OTelContext
 from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ParentBased
+from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, Decision, ParentBased, Sampler, SamplingResult
 from opentelemetry.trace import (
     INVALID_SPAN_CONTEXT,
     NonRecordingSpan,
@@ -345,9 +347,11 @@ async def test_a_failed_creation_is_an_error_of_the_drivers_type(
 ) -> None:
     """In the creation and in the acquire that it was for, with the credentials of its text hidden."""
     wires.error = DriverError(f"cannot connect to db://user:{SECRET}@host/1?password={SECRET}")
-    pool = make_pool(strategy=wires, observers=[telemetry.observer()])
+    observer = telemetry.observer()
+    pool = make_pool(strategy=wires, observers=[observer])
     with pytest.raises(DriverError):
         await borrow(pool)
+    assert observer._pools[pool]._made == {}
     acquire, create = telemetry.span("pool.acquire"), telemetry.span("pool.create")
     assert acquire.attributes is not None
     assert create.attributes is not None
@@ -422,6 +426,31 @@ async def test_nothing_is_built_for_a_span_that_is_not_sampled(wires: Wires, mak
     assert Untold.asked == 0
 
 
+class LeavesPoolsOut(Sampler):
+    """Samples every root but ours."""
+
+    def should_sample(
+        self, parent_context: OTelContext | None, trace_id: int, name: str, *args: Any, **kwargs: Any
+    ) -> SamplingResult:
+        return SamplingResult(Decision.DROP if name.startswith("pool.") else Decision.RECORD_AND_SAMPLE)
+
+    def get_description(self) -> str:
+        return "LeavesPoolsOut"
+
+
+@pytest.mark.parametrize("mode", ["all", "waits"])
+async def test_the_drivers_spans_are_left_out_with_an_acquire_that_is(
+    wires: Wires, make_pool: Pools, mode: str
+) -> None:
+    """Rather than becoming roots of their own."""
+    telemetry = Telemetry(TracerProvider(ParentBased(LeavesPoolsOut()), shutdown_on_exit=False))
+    wires.on_create = lambda: telemetry.tracer.start_span("CONNECT").end()
+    await borrow(make_pool(strategy=wires, observers=[telemetry.observer(spans=mode)]))
+    assert telemetry.spans() == []
+    telemetry.tracer.start_span("CONNECT").end()
+    assert len(telemetry.spans()) == 1
+
+
 class Untouched(NonRecordingSpan):
     """A span that is not sampled, and that nobody should say anything of."""
 
@@ -456,6 +485,8 @@ class UntouchedTracer(NoOpTracer, NoOpTracerProvider):
 async def test_of_a_span_that_is_not_sampled_nothing_is_said(wires: Wires, make_pool: Pools, mode: str) -> None:
     """Beyond asking the tracer for it; and there is no span of a wait in it."""
     tracer = UntouchedTracer()
+    current: list[Span] = []
+    wires.on_create = lambda: current.append(get_current_span())
     pool = make_pool(strategy=wires, observers=[OTelObserver(tracer_provider=tracer, spans=mode)])  # type: ignore[arg-type]
     with use_span(Untouched(SpanContext(trace_id=1, span_id=2, is_remote=False))) as request:
         async with pool.get_connection():
@@ -468,6 +499,7 @@ async def test_of_a_span_that_is_not_sampled_nothing_is_said(wires: Wires, make_
         await waiter
         await borrow(pool)
     assert pool.stats().observer_errors == 0
+    assert current == [request]  # which is not sampled either, so it does as a parent
     queued = ["pool.acquire", "pool.create", "pool.acquire", "pool.acquire"]
     assert tracer.asked == (queued if mode == "waits" else [*queued, "pool.acquire"])
 
@@ -501,6 +533,9 @@ async def test_an_observer_added_late_tolerates_ends_without_starts(
     wires.gate.set()
     await caller
     assert [span.name for span in telemetry.spans()] == expected
+    for span in telemetry.spans():
+        lasted = ((span.end_time or 0) - (span.start_time or 0)) / 1e9
+        assert 0 < lasted == pytest.approx((span.attributes or {})["instrumented_pool.acquire.wait_time"], abs=1e-6)
     assert pool.stats().observer_errors == 0
 
 
