@@ -570,7 +570,8 @@ async def test_a_bridged_provider_that_is_gone_is_forgotten() -> None:
 async def test_collecting_threads_and_a_busy_pool_lose_no_duration(wires: Wires, make_pool: Pools) -> None:
     """A delta reader is read as often as can be, another flushed by two threads: what each is told adds up."""
     pulled, exporter = reading(AggregationTemporality.DELTA), Sent()
-    provider = MeterProvider([pulled, PeriodicExportingMetricReader(exporter, HOUR)], shutdown_on_exit=False)
+    pushed = PeriodicExportingMetricReader(exporter, HOUR)
+    provider = MeterProvider([pulled, pushed], shutdown_on_exit=False)
     bridge(provider)
     pool = make_pool(strategy=wires, burst_limit=50, observers=[OTelObserver(meter_provider=provider, spans="off")])
     over = threading.Event()
@@ -582,7 +583,7 @@ async def test_collecting_threads_and_a_busy_pool_lose_no_duration(wires: Wires,
 
     def flush_until_over() -> None:
         while not over.is_set():
-            provider.force_flush()
+            pushed.force_flush()
 
     interval = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
