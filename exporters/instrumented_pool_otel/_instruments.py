@@ -7,7 +7,15 @@ from threading import Lock
 from typing import Any
 from weakref import WeakKeyDictionary, WeakSet, ref
 
-from opentelemetry.metrics import CallbackOptions, Histogram, Meter, MeterProvider, Observation, get_meter_provider
+from opentelemetry.metrics import (
+    CallbackOptions,
+    Histogram,
+    Meter,
+    MeterProvider,
+    NoOpHistogram,
+    Observation,
+    get_meter_provider,
+)
 
 from instrumented_pool import BOUNDS, ConnectionPool, Observer, PoolStats
 from instrumented_pool.metrics import COUNTS, DURATIONS, Attributes, Count, Duration
@@ -73,8 +81,8 @@ class Instruments:
         self._closed[-1].append(pool)
 
     def enlist(self, observer: Observer) -> None:
-        """Let `observer`, whose spans need no more, be told of waits only, once a bridge has the durations."""
-        observer.waits_only = self.bridged
+        """Let `observer`, whose spans need no more, be told of waits only, once no histogram needs more either."""
+        observer.waits_only = isinstance(self.wait_time, NoOpHistogram)  # a bridge's, or where there are no metrics
         self._content.add(observer)
 
     def hand_over(self, create_time: Histogram, wait_time: Histogram, use_time: Histogram) -> None:

@@ -11,7 +11,7 @@ from itertools import count
 from typing import get_args
 
 import pytest
-from opentelemetry.metrics import Meter
+from opentelemetry.metrics import Meter, NoOpMeterProvider
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import HistogramDataPoint, InMemoryMetricReader, Metric
 from opentelemetry.semconv._incubating.metrics import db_metrics
@@ -242,6 +242,17 @@ async def test_durations_are_what_the_pool_measured(telemetry: Telemetry, wires:
         assert tuple(point.explicit_bounds) == BOUNDS
         assert tuple(point.bucket_counts) == own.counts
         assert point.sum == pytest.approx(own.sum)
+
+
+async def test_where_there_are_no_metrics_an_idle_acquire_costs_nothing(
+    telemetry: Telemetry, wires: Wires, make_pool: Pools
+) -> None:
+    """As for who has them from elsewhere, and wants the spans of those that wait."""
+    observer = OTelObserver(meter_provider=NoOpMeterProvider(), tracer_provider=telemetry.tracer_provider)
+    pool = make_pool(strategy=wires, observers=[observer])
+    assert (pool._bus.on_acquired_at_once, pool._bus.on_released_to_nobody) == ((), ())
+    await borrow(pool)
+    assert telemetry.spans("pool.acquire") != []
 
 
 async def test_exemplars_lead_to_the_span_that_waited(telemetry: Telemetry, wires: Wires, make_pool: Pools) -> None:

@@ -26,7 +26,14 @@ from opentelemetry.trace import (
     use_span,
 )
 
-from instrumented_pool import ConnectionPool, PoolClosedError, PoolQueueFullError, PoolTimeoutError, Released
+from instrumented_pool import (
+    ConnectionPool,
+    PoolClosedError,
+    PoolDeadlockError,
+    PoolQueueFullError,
+    PoolTimeoutError,
+    Released,
+)
 from instrumented_pool.testing import RecordingObserver
 from instrumented_pool_otel import OTelObserver
 from support.telemetry import Pools, Telemetry, Wires, borrow, hooks_called_by, parent_id, span_id, trace_id, until
@@ -316,6 +323,23 @@ async def test_a_time_out_is_an_error(telemetry: Telemetry, wires: Wires, make_p
     for span in spans:
         assert span.attributes is not None
         assert span.attributes["error.type"] == span.attributes["instrumented_pool.acquire.outcome"] == "timeout"
+        assert span.status.status_code is StatusCode.ERROR
+        assert "has held connection 1" in (span.status.description or "")
+
+
+async def test_a_deadlock_is_an_error(telemetry: Telemetry, wires: Wires, make_pool: Pools) -> None:
+    """Told from a time-out, and its description says who waits for whom."""
+    pool = make_pool(strategy=wires, observers=[telemetry.observer()])
+    async with pool.get_connection():
+        telemetry.exporter.clear()
+        with pytest.raises(PoolDeadlockError):
+            async with pool.get_connection():
+                pass
+    spans = telemetry.spans()
+    assert [span.name for span in spans] == ["pool.wait", "pool.acquire"]
+    for span in spans:
+        assert span.attributes is not None
+        assert span.attributes["error.type"] == span.attributes["instrumented_pool.acquire.outcome"] == "deadlock"
         assert span.status.status_code is StatusCode.ERROR
         assert "has held connection 1" in (span.status.description or "")
 
