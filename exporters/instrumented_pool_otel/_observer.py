@@ -36,7 +36,7 @@ class OTelObserver(Observer):
 
     One observer may watch many pools, and several observers may share a provider. Pools are held weakly. Counts are
     read from the pools when metrics are collected; durations are recorded as they end, in the context of the span they
-    belong to, so that exemplars lead to it.
+    belong to, so that exemplars lead to it; where `instrumented_pool_otel.sdk.bridge` was called, the pools keep them.
     """
 
     def __init__(

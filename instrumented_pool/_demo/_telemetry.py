@@ -14,6 +14,7 @@ from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
 from opentelemetry.trace import Tracer
 
 from instrumented_pool_otel import OTelObserver
+from instrumented_pool_otel.sdk import bridge
 
 from .._events import Observer
 from ..redaction import redact
@@ -64,6 +65,7 @@ async def telemetry(
     traces.add_span_processor(keeper)
     readers = [await _send_to(url, traces) for url in collectors]
     metrics = MeterProvider(resource=resource, metric_readers=readers, shutdown_on_exit=False)
+    bridge(metrics)
     observers: list[Observer] = [
         OTelObserver(tracer_provider=traces, meter_provider=metrics, attributes=attributes),
     ]

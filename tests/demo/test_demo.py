@@ -9,22 +9,19 @@ import signal
 import subprocess
 import sys
 import termios
-import threading
 import time
 import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from instrumented_pool.__main__ import main
 from instrumented_pool._demo import _aspire, _options, _run
 from instrumented_pool._demo._server import Valkey, free_port
 from instrumented_pool._demo._stage import Claim, Stage
 from instrumented_pool._demo._story import Act
+from support.otlp import Receiver
 
 DEMO = (sys.executable, "-m", "instrumented_pool", "demo")
 ACTS = ("Calm", "A surge", "The server stalls", "A handler forgets", "The server dies")
@@ -278,40 +275,13 @@ def page(url: str) -> str:
         return text
 
 
-@contextmanager
-def collector() -> Iterator[tuple[str, list[ExportTraceServiceRequest]]]:
-    """An OTLP/HTTP receiver, with the traces it was sent."""
-    received: list[ExportTraceServiceRequest] = []
-
-    class Receiver(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            if self.path == "/v1/traces":
-                received.append(ExportTraceServiceRequest.FromString(body))
-            self.send_response(200)
-            self.end_headers()
-
-        def log_message(self, format: str, *args: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Receiver) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}", received
-        finally:
-            server.shutdown()
-            thread.join()
-
-
 async def test_server_collector_and_scraper_of_ones_own_take_part() -> None:
     """--redis, --otlp and --prometheus together: the server is left alone, spans arrive nested, metrics are served."""
     port = free_port()
     async with Valkey() as server:
-        with collector() as (otlp, received):
-            demo = start(
-                "--fast", "--redis", f"redis://{server.host}:{server.port}/3", "--otlp", otlp, "--prometheus", str(port)
-            )
+        with Receiver() as receiver:
+            redis = f"redis://{server.host}:{server.port}/3"
+            demo = start("--fast", "--redis", redis, "--otlp", receiver.endpoint, "--prometheus", str(port))
             wait_for("2/5", demo)
             metrics = await asyncio.to_thread(page, f"http://127.0.0.1:{port}/metrics")
             out, err = demo.communicate(timeout=PATIENCE)
@@ -320,13 +290,8 @@ async def test_server_collector_and_scraper_of_ones_own_take_part() -> None:
     assert "your server is left alone" in out
     assert "db_client_connection_max{" in metrics
     assert 'db_client_connection_pool_name="orders-cache"' in metrics
-    spans = {
-        span.span_id: span
-        for request in received
-        for resource in request.resource_spans
-        for scope in resource.scope_spans
-        for span in scope.spans
-    }
+    assert "db.client.connection.wait_time" in {metric.name for _, _, metric in receiver.last_metrics()}
+    spans = {span.span_id: span for _, _, span in receiver.spans()}
     nested = {(span.name, spans[span.parent_span_id].name) for span in spans.values() if span.parent_span_id in spans}
     assert {
         ("pool.acquire", "GET /orders/{id}"),

@@ -59,5 +59,7 @@ async def test_mode_hears_of_an_idle_acquire_where_the_page_says_so(
 
 def test_metrics_and_traces_can_go_different_ways(names: dict[str, Any]) -> None:
     """The observer that the page has for it is one that can be made."""
-    for mode in re.findall(r"`(OTelObserver\(meter_provider=.+?\))`", PAGE):
+    modes = re.findall(r"`(OTelObserver\(meter_provider=.+?\))`", PAGE)
+    assert modes
+    for mode in modes:
         eval(mode, names)

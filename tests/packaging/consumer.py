@@ -9,6 +9,7 @@ from instrumented_pool.strategies.redis import RedisConnectionStrategy
 from instrumented_pool.testing import ChaosStrategy, FakeConnection, FakeStrategy, sweep_cancellations
 from instrumented_pool_datadog import DatadogObserver
 from instrumented_pool_otel import OTelObserver
+from instrumented_pool_otel.sdk import bridge
 from instrumented_pool_prometheus import PoolCollector
 from instrumented_pool_structlog import StructlogObserver
 
@@ -36,6 +37,7 @@ def current_trace() -> dict[str, str] | None:
 
 async def use() -> None:
     """Build pools, and see what comes out of them."""
+    bridge()
     observers: list[Observer] = [
         OTelObserver(),
         DatadogObserver(service_name="orders"),
