@@ -84,8 +84,8 @@ class Bridge:
 
     def _with_durations(self, data: MetricsData | None, reader: MetricReader) -> MetricsData | None:
         progress = self._readers.setdefault(reader, _Progress(self._began.at, self._began.marks.copy()))
-        temporality = self._sdk.temporality(reader)
-        pools = [(pool, attributes, Mark(time_ns(), pool.stats())) for pool, attributes in self._pools]
+        temporality, at = self._sdk.temporality(reader), time_ns()
+        pools = [(pool, attributes, Mark(at, pool.stats())) for pool, attributes in self._pools]
         ours = self._our_scope(data)
         durations: dict[str, Metric] = {}
         for stream in self._sdk.streams(reader):
@@ -93,18 +93,18 @@ class Bridge:
             if points := summed(points):
                 histogram = Histogram(points, temporality)
                 durations[stream.name] = Metric(stream.name, stream.description, stream.duration.unit, histogram)
-        progress.at = time_ns()
+        progress.at = at
         if temporality is AggregationTemporality.DELTA:
             progress.marks.update({pool: now for pool, _, now in pools})
         for exemplars in self._exemplars.values():
-            exemplars.were_read(progress.at, {attributes[POOL_NAME] for _, attributes, _ in pools})
+            exemplars.were_read(at, {attributes[POOL_NAME] for _, attributes, _ in pools})
         others = [metric for metric in ours.metrics if metric.name not in durations]
         return self._with_scope(data, replace(ours, metrics=[*others, *durations.values()]))
 
     def _point(
         self, stream: Stream, progress: _Progress, pool: _Pool, attributes: Attributes, now: Mark
     ) -> HistogramDataPoint:
-        exemplars = self._exemplars[stream.duration].of(attributes[POOL_NAME], progress.at)
+        exemplars = self._exemplars[stream.duration].between(progress.at, now.at, attributes[POOL_NAME])
         return point_between(progress.mark_of(pool), now, stream, attributes, exemplars)
 
     def _our_scope(self, data: MetricsData | None) -> ScopeMetrics:

@@ -39,9 +39,10 @@ class Exemplars(NoOpHistogram):
             ids = (span.span_id, span.trace_id) if span.is_valid else (None, None)
             slowest[bucket] = Exemplar({}, amount, at, *ids)
 
-    def of(self, pool_name: object, since: int) -> list[Exemplar]:
-        """Those of one pool that are later than `since`, nanoseconds of the epoch."""
-        return [each for each in self._slowest.get(pool_name, ()) if each is not None and each.time_unix_nano > since]
+    def between(self, since: int, until: int, pool_name: object) -> list[Exemplar]:
+        """Those of one pool that are later than `since` and not later than `until`, nanoseconds of the epoch."""
+        slowest = self._slowest.get(pool_name, ())
+        return [each for each in slowest if each is not None and since < each.time_unix_nano <= until]
 
     def were_read(self, at: int, pool_names: Collection[object]) -> None:
         """Let those until `at` give way to any later one, and forget all pools but these."""
