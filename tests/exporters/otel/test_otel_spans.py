@@ -310,36 +310,24 @@ async def test_a_failed_acquire_gives_the_caller_its_context_back(
             assert get_current_span() is request
 
 
-async def test_a_time_out_is_an_error(telemetry: Telemetry, wires: Wires, make_pool: Pools) -> None:
+@pytest.mark.parametrize(
+    ("timeout", "error", "error_type"), [(0, PoolTimeoutError, "timeout"), (30, PoolDeadlockError, "deadlock")]
+)
+async def test_giving_up_is_an_error(
+    telemetry: Telemetry, wires: Wires, make_pool: Pools, timeout: float, error: type[Exception], error_type: str
+) -> None:
     """Both the acquire and its wait say so, and the description names the holders."""
     pool = make_pool(strategy=wires, observers=[telemetry.observer()])
     async with pool.get_connection():
         telemetry.exporter.clear()
-        with pytest.raises(PoolTimeoutError):
-            async with pool.get_connection(timeout=0):
+        with pytest.raises(error):
+            async with pool.get_connection(timeout=timeout):
                 pass
     spans = telemetry.spans()
     assert [span.name for span in spans] == ["pool.wait", "pool.acquire"]
     for span in spans:
         assert span.attributes is not None
-        assert span.attributes["error.type"] == span.attributes["instrumented_pool.acquire.outcome"] == "timeout"
-        assert span.status.status_code is StatusCode.ERROR
-        assert "has held connection 1" in (span.status.description or "")
-
-
-async def test_a_deadlock_is_an_error(telemetry: Telemetry, wires: Wires, make_pool: Pools) -> None:
-    """Told from a time-out, and its description says who waits for whom."""
-    pool = make_pool(strategy=wires, observers=[telemetry.observer()])
-    async with pool.get_connection():
-        telemetry.exporter.clear()
-        with pytest.raises(PoolDeadlockError):
-            async with pool.get_connection():
-                pass
-    spans = telemetry.spans()
-    assert [span.name for span in spans] == ["pool.wait", "pool.acquire"]
-    for span in spans:
-        assert span.attributes is not None
-        assert span.attributes["error.type"] == span.attributes["instrumented_pool.acquire.outcome"] == "deadlock"
+        assert span.attributes["error.type"] == span.attributes["instrumented_pool.acquire.outcome"] == error_type
         assert span.status.status_code is StatusCode.ERROR
         assert "has held connection 1" in (span.status.description or "")
 
