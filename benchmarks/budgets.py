@@ -76,6 +76,12 @@ BUDGETS: tuple[Budget, ...] = (
         "distributions read by Prometheus, of the bare pool", 1.7, " ×", lambda run: _observed(run, "Prometheus", BARE)
     ),
     Budget(
+        "distributions read by OpenTelemetry's bridge, of the bare pool",
+        1.7,
+        " ×",
+        lambda run: _observed(run, "OpenTelemetry's bridge, spans of waits", BARE),
+    ),
+    Budget(
         "Datadog's defaults, of the ancestor's Datadog class",
         0.05,
         " ×",

@@ -31,6 +31,7 @@ from prometheus_client import CollectorRegistry
 from instrumented_pool import ConnectionPool, Observer
 from instrumented_pool_datadog import DatadogObserver
 from instrumented_pool_otel import OTelObserver
+from instrumented_pool_otel.sdk import bridge
 from instrumented_pool_prometheus import PoolCollector
 from instrumented_pool_structlog import StructlogObserver
 
@@ -116,10 +117,12 @@ def _prometheus() -> PoolCollector:
     return collector
 
 
-def _otel(spans: Any) -> OTelObserver:
+def _otel(spans: Any, bridged: bool = False) -> OTelObserver:
     tracers = TracerProvider()
     tracers.add_span_processor(BatchSpanProcessor(_DropSpans()))
     meters = MeterProvider(metric_readers=[InMemoryMetricReader()])
+    if bridged:
+        bridge(meters)
     return OTelObserver(tracer_provider=tracers, meter_provider=meters, spans=spans)
 
 
@@ -151,11 +154,12 @@ POOLS: Mapping[str, Callable[[], Any]] = {
     "OpenTelemetry, no spans": lambda: _ours(_otel("off")),
     "OpenTelemetry, spans of waits": lambda: _ours(_otel("waits")),
     "OpenTelemetry, spans of all": lambda: _ours(_otel("all")),
+    "OpenTelemetry's bridge, spans of waits": lambda: _ours(_otel("waits", bridged=True)),
     "Datadog": lambda: _ours(DatadogObserver("bench")),
     "Datadog, per acquire": lambda: _ours(DatadogObserver("bench-each", per_acquire=True)),
     "structlog": lambda: _ours(_structlog()),
     "structlog, routine": lambda: _ours(_structlog(routine=True)),
-    "all four": lambda: _ours(_prometheus(), _otel("waits"), DatadogObserver("bench-four"), _structlog()),
+    "all four": lambda: _ours(_prometheus(), _otel("waits", bridged=True), DatadogObserver("bench-four"), _structlog()),
     "asyncio-connection-pool": _ancestor,
     "asyncio-connection-pool, Datadog": _ancestor_with_datadog,
 }
