@@ -11,14 +11,14 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
-TOOLS = ("asyncio-connection-pool==1.1.1", "cython==3.3.1", "mypy==2.4.1", "setuptools")
+TOOLS = ("cython==3.3.1", "mypy==2.4.1", "setuptools")
+PEERS = ("asyncio-connection-pool", "generic-connection-pool", "redis", "sqlalchemy[asyncio]")  # of benchmarks
+TASKS = 1_000
 MODULES = ("_bus", "_check", "_deadlock", "_holders", "_pool", "_stats")  # of _events mypyc makes what crashes
 CORES = ("pure", "mypyc", "cython")
 CONTESTS = {"idle": ("floor", "ceiling", *CORES), "contended": ("semaphore", *CORES)}
@@ -39,7 +39,8 @@ FOR_MYPYC = (
 def build(work: Path, python: str) -> None:
     """Lay the environment and one copy of the core per contestant into `work`."""
     subprocess.run((python, "-m", "venv", "env"), cwd=work, check=True)
-    subprocess.run(("env/bin/pip", "install", "-qq", "--disable-pip-version-check", *TOOLS), cwd=work, check=True)
+    pip = ("env/bin/pip", "install", "-qq", "--disable-pip-version-check")
+    subprocess.run((*pip, *TOOLS, *PEERS), cwd=work, check=True)
     for core in CORES:
         ignored = shutil.ignore_patterns("__pycache__")
         shutil.copytree(ROOT / "instrumented_pool", work / core / "instrumented_pool", ignore=ignored)
@@ -65,29 +66,28 @@ def build(work: Path, python: str) -> None:
 
 async def work_off(name: str) -> None:
     """Be the contestant `name`: for each line of the input, a contest and how often, answer with seconds."""
-    bench = import_module("bench_core")
-    pools: dict[str, Callable[[], Any]] = {"floor": bench.Floor, "semaphore": bench.SemaphorePool}
+    contestants, scenarios = import_module("benchmarks.contestants"), import_module("benchmarks.scenarios")
     if name in CORES:
         compiled = not str(import_module("instrumented_pool._pool").__file__).endswith(".py")
         assert compiled == (name != "pure"), "the core is not what it is called"
-        pools[name] = bench.ours
-    elif name == "ceiling":
-        pools[name] = import_module("ceiling").Pool
     for line in sys.stdin:
         contest, times = line.split()
-        pool = pools[name]()
-        if contest == "idle":
-            seconds = await bench.idle(pool, int(times))
+        if name == "ceiling":
+            seconds = await scenarios.alone(import_module("ceiling").Pool().get_connection, int(times))
         else:
-            seconds = await bench.contended(pool.get_connection, int(times))
-        if name in CORES:
+            kinds = {"floor": contestants.Floor, "semaphore": contestants.SemaphorePool}
+            pool = await scenarios._filled(kinds.get(name, contestants.Ours), scenarios.SIZE)
+            if contest == "idle":
+                seconds = await scenarios.alone(pool.lease, int(times))
+            else:
+                seconds = await scenarios._crowd(pool, TASKS, int(times), 0)
             await pool.close()
         print(seconds, flush=True)
 
 
 def start(work: Path, name: str) -> subprocess.Popen[str]:
     core = name if name in CORES else "pure"
-    paths = os.pathsep.join(map(str, (work / core, ROOT / "benchmarks")))
+    paths = os.pathsep.join(map(str, (work / core, ROOT)))
     return subprocess.Popen(
         (work / "env/bin/python", __file__, "--be", name),
         env={**os.environ, "PYTHONPATH": paths},
