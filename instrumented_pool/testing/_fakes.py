@@ -37,9 +37,9 @@ class FakeStrategy(ConnectionStrategy[FakeConnection]):
         create_steps: loop steps that `create_connection` takes.
         close_steps: loop steps that `close_connection` takes; None makes it a plain function.
         create_errors: raised by the next creations, one each; None among them is a creation that succeeds.
+        check_errors: the same for checks.
         close_errors: the same for closes.
         arrive_dead: how many of the next connections are closed when they arrive.
-        faults: what the n-th call of a method raises, by (method, n), n counted from 1.
         closing: what `close_connection` returns instead.
         gate: while it is clear, `create_connection` waits.
         created: every connection that was made, in order.
@@ -52,9 +52,9 @@ class FakeStrategy(ConnectionStrategy[FakeConnection]):
         self.create_steps = create_steps
         self.close_steps = close_steps
         self.create_errors: deque[BaseException | None] = deque()
+        self.check_errors: deque[BaseException | None] = deque()
         self.close_errors: deque[BaseException | None] = deque()
         self.arrive_dead = 0
-        self.faults: dict[tuple[str, int], BaseException] = {}
         self.closing: Callable[[], Awaitable[None]] | None = None
         self.gate = asyncio.Event()
         self.gate.set()
@@ -72,15 +72,13 @@ class FakeStrategy(ConnectionStrategy[FakeConnection]):
         """Make the next connection, after `create_steps` and when the `gate` is open.
 
         Raises:
-            BaseException: the next of `create_errors`, or the call's fault.
+            BaseException: the next of `create_errors`.
         """
-        self._called("create_connection")
+        self.calls["create_connection"] += 1
         for _ in range(self.create_steps):
             await asyncio.sleep(0)
         await self.gate.wait()
-        error = self.create_errors.popleft() if self.create_errors else None
-        if error is not None:
-            raise error
+        _raise_next(self.create_errors)
         conn = FakeConnection(len(self.created) + 1)
         if self.arrive_dead:
             self.arrive_dead -= 1
@@ -92,19 +90,20 @@ class FakeStrategy(ConnectionStrategy[FakeConnection]):
         """Say whether it is `dead`.
 
         Raises:
-            BaseException: the call's fault.
+            BaseException: the next of `check_errors`.
         """
-        self._called("connection_is_closed")
+        self.calls["connection_is_closed"] += 1
+        _raise_next(self.check_errors)
         return conn.dead
 
     def close_connection(self, conn: FakeConnection) -> Awaitable[None] | None:
         """Close it, at once or in `close_steps`.
 
         Raises:
-            BaseException: the next of `close_errors`, or the call's fault.
+            BaseException: the next of `close_errors`.
         """
         self.given_up.append(conn)
-        self._called("close_connection")
+        self.calls["close_connection"] += 1
         if self.closing is not None:
             return self.closing()
         if self.close_steps is not None:
@@ -113,19 +112,9 @@ class FakeStrategy(ConnectionStrategy[FakeConnection]):
         return None
 
     def connection_is_reusable(self, conn: FakeConnection, error: BaseException) -> bool:
-        """Say what any strategy says that does not know better.
-
-        Raises:
-            BaseException: the call's fault.
-        """
-        self._called("connection_is_reusable")
+        """Say what any strategy says that does not know better."""
+        self.calls["connection_is_reusable"] += 1
         return super().connection_is_reusable(conn, error)
-
-    def _called(self, method: str) -> None:
-        self.calls[method] += 1
-        fault = self.faults.get((method, self.calls[method]))
-        if fault is not None:
-            raise fault
 
     async def _close_slowly(self, conn: FakeConnection, count: int) -> None:
         for _ in range(count):
@@ -133,7 +122,11 @@ class FakeStrategy(ConnectionStrategy[FakeConnection]):
         self._close(conn)
 
     def _close(self, conn: FakeConnection) -> None:
-        error = self.close_errors.popleft() if self.close_errors else None
-        if error is not None:
-            raise error
+        _raise_next(self.close_errors)
         self.closed.append(conn)
+
+
+def _raise_next(errors: deque[BaseException | None]) -> None:
+    error = errors.popleft() if errors else None
+    if error is not None:
+        raise error

@@ -3,8 +3,12 @@
 import asyncio
 import selectors
 from collections import deque
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+INTERRUPTS = (KeyboardInterrupt, SystemExit)
 
 
 class _Ready(deque[asyncio.Handle]):
@@ -45,4 +49,27 @@ class SteppedLoop(asyncio.SelectorEventLoop):
 
     def complain(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         """For `set_exception_handler`: keep what went wrong where nobody could be told."""
-        self.complaints.append(f"{context['message']}: {context.get('exception')!r}")
+        if not isinstance(error := context.get("exception"), INTERRUPTS):  # those have left the loop, and so are told
+            self.complaints.append(f"{context['message']}: {error!r}")
+
+
+def drive(
+    loop: asyncio.AbstractEventLoop,
+    main: Coroutine[Any, Any, T],
+    goes_on_after: Callable[[BaseException], bool] = lambda error: True,
+) -> tuple[T, list[BaseException]]:
+    """Run `main` to its end although interrupts leave the loop wherever they are raised; its result, and what left.
+
+    Raises:
+        BaseException: what `goes_on_after` does not know, such as that somebody pressed Ctrl-C.
+    """
+    task = loop.create_task(main)
+    escaped: list[BaseException] = []
+    while not task.done():
+        try:
+            loop.run_until_complete(task)
+        except INTERRUPTS as error:
+            if not goes_on_after(error):
+                raise
+            escaped.append(error)
+    return task.result(), escaped

@@ -61,7 +61,7 @@ async def test_raising_check_is_not_raised_to_the_caller(make_pool: MakePool, st
     pool = make_pool()
     async with pool.get_connection():
         pass
-    strategy.faults["connection_is_closed", 2] = RuntimeError("cannot tell")
+    strategy.check_errors.append(RuntimeError("cannot tell"))
     async with pool.get_connection() as conn:
         assert conn.number == 2
 

@@ -36,7 +36,7 @@ async def test_stale_connection_is_dropped_and_the_next_is_tried(
     if fault is None:
         first.dead = True
     else:
-        strategy.faults["connection_is_closed", strategy.calls["connection_is_closed"] + 1] = fault
+        strategy.check_errors.append(fault)
     async with pool.get_connection() as conn:
         assert conn is second
     assert strategy.closed == [first]
@@ -88,7 +88,8 @@ async def test_error_on_closing_one_that_came_back_stale_is_an_event_only(
 def test_what_is_no_exception_propagates_out_of_the_check(error: BaseException, strategy: FakeStrategy) -> None:
     """With the slot freed, and the connection closed because nobody knows what it is worth."""
     from instrumented_pool import ConnectionPool
-    from support.virtual import VirtualLoop, drive
+    from instrumented_pool.testing._loop import drive
+    from support.virtual import VirtualLoop
 
     raised: list[BaseException] = []
 
@@ -96,7 +97,7 @@ def test_what_is_no_exception_propagates_out_of_the_check(error: BaseException, 
         pool = ConnectionPool(strategy=strategy, max_size=1)
         async with pool.get_connection():
             pass
-        strategy.faults["connection_is_closed", 2] = error
+        strategy.check_errors.append(error)
         try:
             await pool.get_connection().__aenter__()
         except BaseException as caught:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
 from instrumented_pool import ConnectionPool
-from instrumented_pool.testing import FakeStrategy, RecordingObserver
+from instrumented_pool.testing import FakeStrategy, Faults, FaultyObserver, RecordingObserver
 from support.callers import Caller, leave_all
 from support.fakes import Pool
 from support.virtual import CLOCK, START, VirtualLoop, steps
@@ -29,7 +29,7 @@ class PoolMachine(RuleBasedStateMachine):
         CLOCK.seconds = START
         self.loop = VirtualLoop()
         self.loop.set_exception_handler(self.loop.complain)
-        self.strategy, self.recorder = FakeStrategy(), RecordingObserver()
+        self.strategy, self.recorder, self.faults = FakeStrategy(), RecordingObserver(), Faults()
         self.callers: list[Caller] = []
         self.last_total = 0
 
@@ -76,7 +76,7 @@ class PoolMachine(RuleBasedStateMachine):
             max_size=max_size,
             burst_limit=None if more is None else max_size + more,
             acquire_timeout=10.0,
-            observers=[self.recorder] if observed else [],
+            observers=[self.recorder, FaultyObserver(self.faults)] if observed else [],
             **options,
         )
         self.loop.between = self.look
@@ -158,7 +158,7 @@ class PoolMachine(RuleBasedStateMachine):
 
     @rule(events=st.integers(1, 5))
     def an_observer_fails(self, events: int) -> None:
-        self.recorder.raises[len(self.recorder.events) + events] = ValueError("of an observer")
+        self.faults.at = self.faults.calls.total() + events
 
     def teardown(self) -> None:
         if not hasattr(self, "pool"):

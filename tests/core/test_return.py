@@ -99,10 +99,14 @@ async def test_strategy_may_refuse_a_connection_after_an_ordinary_exception(
 
 
 async def test_failing_connection_is_reusable_closes_and_does_not_mask(
-    make_pool: MakePool, strategy: FakeStrategy
+    make_pool: MakePool, strategy: FakeStrategy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The body's exception gets a note."""
-    strategy.faults["connection_is_reusable", 1] = RuntimeError("broken driver")
+
+    def fail(conn: FakeConnection, error: BaseException) -> bool:
+        raise RuntimeError("broken driver")
+
+    monkeypatch.setattr(strategy, "connection_is_reusable", fail)
     pool = make_pool()
     (holder,) = await callers(pool, 1)
     await holder.leave(ValueError("of the application"))

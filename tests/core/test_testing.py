@@ -12,12 +12,16 @@ from instrumented_pool.testing import (
     ChaosStrategy,
     FakeConnection,
     FakeStrategy,
+    Faults,
+    FaultyObserver,
+    FaultyStrategy,
     RecordingObserver,
     SweepError,
     SweepFailure,
     sweep_cancellations,
+    sweep_faults,
 )
-from support.fakes import MakePool
+from support.fakes import MakePool, Pool
 from support.virtual import CLOCK, START, VirtualLoop
 
 Scenario = Callable[[], Coroutine[Any, Any, None]]
@@ -179,6 +183,167 @@ async def test_sweep_is_refused_within_a_running_loop() -> None:
 
     with pytest.raises(RuntimeError, match="call it from a plain function"):
         sweep_cancellations(scenario)
+
+
+# --- sweep_faults
+
+
+async def all_of(faults: Faults) -> Faults:
+    """For scenarios that call `may_fail` themselves."""
+    return faults
+
+
+def faults_found(scenario: Callable[[Faults], Coroutine[Any, Any, object]], **options: Any) -> tuple[SweepFailure, ...]:
+    with pytest.raises(SweepError) as caught:
+        sweep_faults(scenario, setup=all_of, loop_factory=VirtualLoop, **options)
+    return caught.value.failures
+
+
+def test_sweep_fails_each_call_once() -> None:
+    """Undisturbed, with the first failing, with the second, and with none left to fail."""
+    reached: list[str] = []
+
+    async def two_calls(faults: Faults) -> None:
+        for name in ("first", "second"):
+            reached.append(name)
+            faults.may_fail(name)
+
+    assert sweep_faults(two_calls, setup=all_of) == 2
+    assert reached == ["first", "second", "first", "first", "second", "first", "second"]
+
+
+def test_sweep_fails_each_call_of_a_strategy_and_each_event() -> None:
+    """One acquire: a creation and its check, a body that fails, the close of the connection, and twelve events."""
+    calls: dict[str, int] = {}
+
+    async def setup(faults: Faults) -> tuple[Faults, Pool]:
+        strategy = FaultyStrategy(FakeStrategy(close_steps=1), faults)
+        return faults, ConnectionPool(strategy=strategy, max_size=1, observers=[FaultyObserver(faults)])
+
+    async def scenario(subject: tuple[Faults, Pool]) -> None:
+        faults, pool = subject
+        async with pool:
+            try:
+                async with pool.get_connection():
+                    raise KeyError("of the body")
+            except KeyError:
+                pass
+        if faults.failed is None:
+            calls.update(faults.calls)
+
+    assert sweep_faults(scenario, setup=setup, loop_factory=VirtualLoop) == sum(calls.values())
+    assert {name: count for name, count in calls.items() if not name.startswith("on_")} == {
+        "create_connection": 1,
+        "connection_is_closed": 1,
+        "connection_is_reusable": 1,
+        "close_connection": 1,
+    }
+    assert calls["on_acquired"] == calls["on_released"] == calls["on_closed"] == 1
+
+
+def test_sweep_says_which_call_failed_and_where() -> None:
+    """A balance that is not put right."""
+    balance = [0]
+
+    async def careless(faults: Faults) -> None:
+        balance[0] = 1
+        faults.may_fail("pay")
+        faults.may_fail("pay")
+        balance[0] = 0
+
+    async def is_even(faults: Faults) -> None:
+        assert not balance[0], "out of balance"
+
+    first, second = faults_found(careless, check=is_even)
+    assert (first.step, second.step) == (1, 2)
+    assert (first.what, second.what) == ("call 1 of pay failed", "call 2 of pay failed")
+    assert len(second.where) == 1
+    assert ".careless (core/test_testing.py:" in second.where[0]
+    assert str(second).startswith(f"call 2 of pay failed, in {second.where[0]}: ")
+    assert "AssertionError: out of balance" in str(second)
+
+
+@pytest.mark.parametrize("grouped", [True, False])
+def test_error_that_was_raised_from_the_fault_is_none_of_the_scenarios(grouped: bool) -> None:
+    """It is how a layer speaks of what is below."""
+
+    async def translates(faults: Faults) -> None:
+        try:
+            faults.may_fail("pay")
+        except ConnectionError as error:
+            raise (ExceptionGroup("unpaid", [error]) if grouped else LookupError("unpaid")) from error
+
+    assert sweep_faults(translates, setup=all_of) == 1
+
+
+def test_error_in_the_handling_of_a_fault_is_a_failure() -> None:
+    """Which is where nobody ever looks."""
+
+    async def clumsy(faults: Faults) -> None:
+        orders: dict[str, int] = {}
+        try:
+            faults.may_fail("pay")
+        except ConnectionError:
+            del orders["paid"]
+
+    (failure,) = faults_found(clumsy)
+    assert isinstance(failure.error, KeyError)
+
+
+def test_nothing_fails_before_and_after_the_scenario_and_in_the_invariant() -> None:
+    """Neither does it count."""
+
+    async def setup(faults: Faults) -> Faults:
+        faults.may_fail("setup")
+        return faults
+
+    async def scenario(faults: Faults) -> None:
+        await asyncio.sleep(0)
+        faults.may_fail("pay")
+
+    async def check(faults: Faults) -> None:
+        faults.may_fail("check")
+        assert set(faults.calls) == {"pay"}
+
+    calls = sweep_faults(scenario, setup=setup, check=check, invariant=lambda faults: faults.may_fail("invariant"))
+    assert calls == 1
+
+
+def test_interrupt_leaves_the_loop_and_the_check_comes_all_the_same() -> None:
+    """As it would leave `asyncio.run`."""
+    checked: list[str | None] = []
+
+    async def pays(faults: Faults) -> None:
+        faults.may_fail("pay")
+
+    async def check(faults: Faults) -> None:
+        checked.append(faults.failed)
+
+    assert sweep_faults(pays, setup=all_of, error=KeyboardInterrupt, check=check) == 1
+    assert checked == [None, "call 1 of pay", None]
+
+
+def test_swallowed_interrupt_is_a_failure() -> None:
+    """The user would have to press Ctrl-C again."""
+
+    async def deaf(faults: Faults) -> None:
+        try:
+            faults.may_fail("pay")
+        except BaseException:
+            await asyncio.sleep(0)
+
+    (failure,) = faults_found(deaf, error=KeyboardInterrupt)
+    assert "the interrupt was swallowed" in str(failure)
+
+
+def test_interrupt_that_is_no_fault_ends_the_sweep() -> None:
+    """Somebody did press Ctrl-C."""
+
+    async def interrupted(faults: Faults) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        sweep_faults(interrupted, setup=all_of)
 
 
 # --- RecordingObserver

@@ -6,7 +6,15 @@ from redis.asyncio import Redis
 
 from instrumented_pool import ConnectionPool, ConnectionStrategy, Observer, PoolStats
 from instrumented_pool.strategies.redis import RedisConnectionStrategy
-from instrumented_pool.testing import ChaosStrategy, FakeConnection, FakeStrategy, sweep_cancellations
+from instrumented_pool.testing import (
+    ChaosStrategy,
+    FakeConnection,
+    FakeStrategy,
+    Faults,
+    FaultyStrategy,
+    sweep_cancellations,
+    sweep_faults,
+)
 from instrumented_pool_datadog import DatadogObserver
 from instrumented_pool_otel import OTelObserver
 from instrumented_pool_otel.sdk import bridge
@@ -69,6 +77,14 @@ async def borrow(pool: ConnectionPool[FakeConnection]) -> None:
         assert_type(conn.number, int)
 
 
+async def make_faulty(faults: Faults) -> ConnectionPool[FakeConnection]:
+    """Make what a sweep of faults goes through."""
+    pool = ConnectionPool(strategy=FaultyStrategy(FakeStrategy(), faults), max_size=2)
+    assert_type(pool, ConnectionPool[FakeConnection])
+    return pool
+
+
 def sweep() -> None:
     """See that the scenario gets what was made."""
+    assert_type(sweep_faults(borrow, setup=make_faulty, error=OSError, check=lambda pool: pool.close()), int)
     assert_type(sweep_cancellations(borrow, setup=make, check=lambda pool: pool.close()), int)

@@ -1,19 +1,24 @@
-"""Run a scenario of the pool, disturb it, and look at the pool between all steps."""
+"""Disturb a scenario of the pool wherever that is possible, and look at the pool between all steps."""
 
 import asyncio
-import gc
 import sys
 from collections.abc import Callable, Coroutine
-from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
-from instrumented_pool import ConnectionPool
-from instrumented_pool.testing import FakeStrategy, RecordingObserver, sweep_cancellations
-from instrumented_pool.testing._sweep import Sweep
+from instrumented_pool import ConnectionPool, PoolError
+from instrumented_pool.testing import (
+    FakeStrategy,
+    Faults,
+    FaultyObserver,
+    FaultyStrategy,
+    RecordingObserver,
+    sweep_cancellations,
+    sweep_faults,
+)
 
 from .fakes import Pool
-from .virtual import CLOCK, START, VirtualLoop, drive
+from .virtual import CLOCK, START, VirtualLoop
 from .whole import assert_gone, assert_whole
 
 
@@ -22,6 +27,7 @@ class Scene:
     """One run of a scenario.
 
     Attributes:
+        faults: which call fails in this run.
         let_go: while it is clear, those who `hold` a connection keep it.
         lowered: as the scenario's.
     """
@@ -29,6 +35,7 @@ class Scene:
     pool: Pool
     strategy: FakeStrategy
     recorder: RecordingObserver
+    faults: Faults
     lowered: int | None = None
     let_go: asyncio.Event = field(default_factory=asyncio.Event)
     tasks: list["asyncio.Task[Any]"] = field(default_factory=list)
@@ -50,10 +57,15 @@ class Scene:
 
 
 Act = Callable[[Scene], Coroutine[Any, Any, None]]
+Faulty: TypeAlias = Literal["nothing", "strategy", "observer"]
 
 
 async def nothing(scene: Scene) -> None:
     """No preparation."""
+
+
+class HookError(Exception):
+    """Of an observer: nobody may ever see it."""
 
 
 @dataclass(frozen=True)
@@ -74,27 +86,38 @@ class Scenario:
     strategy: Callable[[], FakeStrategy] = FakeStrategy
     lowered: int | None = None
 
-    async def set_up(self, observed: bool) -> Scene:
-        """Make the pool, and bring it into the state that matters."""
-        strategy, recorder = self.strategy(), RecordingObserver()
-        options: dict[str, Any] = {"max_size": 1, "observers": [recorder] if observed else [], **self.options}
-        scene = Scene(ConnectionPool(strategy=strategy, **options), strategy, recorder, self.lowered)
+    async def set_up(self, observed: bool, faults: Faults | None = None, faulty: Faulty = "nothing") -> Scene:
+        """Make the pool, of which a part may fail, and bring it into the state that matters."""
+        strategy, recorder, faults = self.strategy(), RecordingObserver(), faults or Faults()
+        options: dict[str, Any] = {"max_size": 1, **self.options}
+        pool: Pool = ConnectionPool(
+            strategy=FaultyStrategy(strategy, faults) if faulty == "strategy" else strategy,
+            observers=[recorder] if observed else [],
+            **options,
+        )
+        if faulty == "observer":
+            pool.add_observer(FaultyObserver(faults))
+        scene = Scene(pool, strategy, recorder, faults, self.lowered)
         await self.before(scene)
         return scene
 
     async def play(self, scene: Scene) -> None:
         """Act."""
-        with suppress(Exception):
+        try:
             await self.act(scene)
+        except Exception as error:
+            if not may_be_raised(error):
+                raise AssertionError(f"the caller was not to see {error!r}") from None
+
+    async def play_to_the_end(self, scene: Scene) -> None:
+        """Act, and close the pool."""
+        await self.play(scene)
+        await assert_nothing_left(scene)
 
 
-def fail_strategy(method: str, call: int, error: BaseException) -> Callable[[Scene], None]:
-    """Let the `call`-th call of `method`, from now on, raise `error`."""
-
-    def prepare(scene: Scene) -> None:
-        scene.strategy.faults[method, scene.strategy.calls[method] + call] = error
-
-    return prepare
+def may_be_raised(error: BaseException | None) -> bool:
+    """Whether a scenario may end so: as what is without a server or a connection, or was cut off, does."""
+    return not isinstance(error, Exception) or isinstance(error, OSError | PoolError)
 
 
 def cancel_everywhere(
@@ -104,46 +127,41 @@ def cancel_everywhere(
     return sweep_cancellations(
         scenario.play,
         setup=lambda: scenario.set_up(observed),
-        check=_assert_nothing_left,
+        check=assert_nothing_left,
         invariant=_assert_whole,
         repeatedly=repeatedly,
-        timeout=_AGES,
+        timeout=AGES,
         loop_factory=lambda: _new_loop(eager),
     )
 
 
-def run(
+def fail_everywhere(
     scenario: Scenario,
+    faulty: Faulty,
+    error: Callable[[str], BaseException] = ConnectionError,
     *,
-    prepare: Callable[[Scene], None] = lambda scene: None,
     observed: bool = True,
     eager: bool = False,
-) -> list[BaseException]:
-    """Run `scenario` once on a loop of its own, with what `prepare` put in its way; what escaped from the loop."""
+    prepare: Callable[[Faults], object] = lambda faults: None,
+) -> int:
+    """Let each call of what is `faulty`, or of what `prepare` is told of, fail in a run of its own; how many calls."""
 
-    async def set_up() -> Scene:
-        scene = await scenario.set_up(observed)
-        prepare(scene)
-        return scene
+    def set_up(faults: Faults) -> Coroutine[Any, Any, Scene]:
+        prepare(faults)
+        return scenario.set_up(observed, faults, faulty)
 
-    loop = _new_loop(eager)
-    loop.set_exception_handler(loop.complain)
-    asyncio.set_event_loop(loop)
-    try:
-        sweep = Sweep(scenario.play, set_up, _assert_nothing_left, _assert_whole, False, _AGES, 2000)
-        _, escaped = drive(loop, sweep.play(loop, None))
-        gc.collect(0)
-        # An eager task that ends with an interrupt is gone before anybody could be given it.
-        complaints = [text for text in loop.complaints if not (eager and "KeyboardInterrupt" in text)]
-        assert not complaints, complaints
-        return escaped
-    finally:
-        loop.between = None
-        asyncio.set_event_loop(None)
-        loop.close()
+    return sweep_faults(
+        scenario.play_to_the_end,
+        setup=set_up,
+        error=error,
+        check=assert_nothing_left,
+        invariant=_assert_whole,
+        timeout=AGES,
+        loop_factory=lambda: _new_loop(eager),
+    )
 
 
-_AGES = 1e6  # virtual seconds: a run that stands still takes them in no time
+AGES = 1e6  # virtual seconds: a run that stands still takes them in no time
 
 
 def _new_loop(eager: bool) -> VirtualLoop:
@@ -158,7 +176,7 @@ def _assert_whole(scene: Scene) -> None:
     assert_whole(scene.pool, limit=scene.lowered)
 
 
-async def _assert_nothing_left(scene: Scene) -> None:
+async def assert_nothing_left(scene: Scene) -> None:
     """Let everybody go, close the pool, and see that nothing is left of it."""
     scene.let_go.set()
     scene.strategy.gate.set()
@@ -168,11 +186,9 @@ async def _assert_nothing_left(scene: Scene) -> None:
     closing = asyncio.Task(_close(scene.pool))
     await asyncio.wait({closing})
     for ended in (closing, *scene.tasks):
-        if not ended.cancelled():
-            ended.exception()  # retrieved: a scenario may fail
-    recorder = scene.recorder
-    assert_gone(scene.pool, scene.strategy, recorder if recorder.events else None)
-    assert scene.pool.stats().observer_errors == sum(isinstance(e, Exception) for e in _raised(recorder))
+        assert ended.cancelled() or may_be_raised(ended.exception()), f"a caller was not to see {ended.exception()!r}"
+    assert_gone(scene.pool, scene.strategy, scene.recorder if scene.recorder.events else None)
+    assert scene.pool.stats().observer_errors == isinstance(scene.faults.raised, HookError)
 
 
 async def _close(pool: Pool) -> None:
@@ -182,10 +198,6 @@ async def _close(pool: Pool) -> None:
     except BaseException:
         await pool.close(timeout=60)
         raise
-
-
-def _raised(recorder: RecordingObserver) -> list[BaseException]:
-    return [error for number, error in recorder.raises.items() if number <= len(recorder.events)]
 
 
 def _assert_idle_again(pool: Pool) -> None:

@@ -2,12 +2,8 @@
 
 import asyncio
 import selectors
-from collections.abc import Coroutine
-from typing import Any, TypeVar
 
 from instrumented_pool.testing import SteppedLoop
-
-T = TypeVar("T")
 
 START = 1000.0
 _STUCK = 10.0  # real seconds in which another thread may still wake a loop that has nothing to do
@@ -65,18 +61,3 @@ async def steps(count: int = 10) -> None:
     """Let every other task run `count` steps."""
     for _ in range(count):
         await asyncio.sleep(0)
-
-
-def drive(loop: VirtualLoop, main: Coroutine[Any, Any, T]) -> tuple[T, list[BaseException]]:
-    """Run `main` to its end however often something escapes from the loop; its result, and what escaped.
-
-    What is no `Exception`, like KeyboardInterrupt, leaves `run_until_complete` wherever it was raised.
-    """
-    task = loop.create_task(main)
-    escaped: list[BaseException] = []
-    while not task.done():
-        try:
-            loop.run_until_complete(task)
-        except (KeyboardInterrupt, SystemExit) as error:
-            escaped.append(error)
-    return task.result(), escaped
