@@ -655,7 +655,7 @@ class ConnectionPool(Generic[Conn]):
         if bus.on_acquire_started:
             bus.emit(bus.on_acquire_started, _events.AcquireStarted(self, asked, lease.acquire_id))
         try:
-            slot = self._take_idle(asked) if self._idle else None
+            slot = self._take_idle(lease) if self._idle else None
             if slot is None and bus.escaped is None:
                 if self._closed:
                     raise self._closed_error()
@@ -675,7 +675,7 @@ class ConnectionPool(Generic[Conn]):
                 else:  # the one timer ends the waits whose deadlines ascend along the queue, which nearly all do
                     lease.timer = self._loop.call_later(deadline - monotonic(), self._expire, lease)
                 if bus.on_acquire_queued:
-                    queued = _events.AcquireQueued(self, asked, lease.acquire_id, len(waiters), creating)
+                    queued = _events.AcquireQueued(self, lease.since, lease.acquire_id, len(waiters), creating)
                     bus.emit(bus.on_acquire_queued, queued)
                     lease.context = copy_context()  # again: a hook may have made a span current
                 if creating or self._dead_arrivals:
@@ -694,13 +694,14 @@ class ConnectionPool(Generic[Conn]):
             self._lend(lease, slot)
         return slot
 
-    def _take_idle(self, now: float) -> _Slot[Conn] | None:
+    def _take_idle(self, lease: _Lease[Conn]) -> _Slot[Conn] | None:
         while self._idle and self._bus.escaped is None:
             slot = self._idle.pop()
-            reason = (self._too_old(slot, now) if self._ages else None) or self._unfit(slot, now)
+            reason = (self._too_old(slot, lease.since) if self._ages else None) or self._unfit(slot, lease.since)
             if reason is None:
                 return slot
             self._discard(slot, reason)
+            lease.since = monotonic()  # what comes after the close is told with a later time
         return None
 
     def _lend(self, lease: _Lease[Conn], slot: _Slot[Conn]) -> None:
@@ -1237,7 +1238,7 @@ class ConnectionPool(Generic[Conn]):
         if self._suspecting:
             self._end_deadlock(now)
         self._retire(now)
-        self._suspect_leaks(now)
+        self._suspect_leaks()
         self._grow()
         self._schedule(now)
         self._bus.raise_escaped()
@@ -1268,9 +1269,10 @@ class ConnectionPool(Generic[Conn]):
                 self._idle.remove(slot)
                 self._discard(slot, reason)
 
-    def _suspect_leaks(self, now: float) -> None:
+    def _suspect_leaks(self) -> None:
         if self._leak_after is None:
             return
+        now = monotonic()
         for slot in list(self._slots):
             lease = slot.lease
             if lease is None or slot.leak_told == lease.acquire_id or now - lease.since < self._leak_after:
