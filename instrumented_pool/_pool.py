@@ -624,7 +624,7 @@ class ConnectionPool(Generic[Conn]):
     def _too_old(self, slot: _Slot[Conn], now: float) -> CloseReason | None:
         if slot.expires_at <= now:
             return "lifetime"
-        if self._idle_timeout is not None and now - slot.idle_since >= self._idle_timeout and self._spare():
+        if self._idle_timeout is not None and slot.idle_since + self._idle_timeout <= now and self._spare():
             return "idle"
         return None
 
@@ -1275,7 +1275,7 @@ class ConnectionPool(Generic[Conn]):
         now = monotonic()
         for slot in list(self._slots):
             lease = slot.lease
-            if lease is None or slot.leak_told == lease.acquire_id or now - lease.since < self._leak_after:
+            if lease is None or slot.leak_told == lease.acquire_id or lease.since + self._leak_after > now:
                 continue
             slot.leak_told = lease.acquire_id
             self._tally.leaks_suspected += 1

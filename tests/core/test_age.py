@@ -171,3 +171,16 @@ async def test_pool_whose_connections_are_all_gone_has_no_timer(make_pool: MakeP
     await asyncio.sleep(30)
     assert pool.stats().total == 0
     assert pool._timer is None
+
+
+async def test_rounding_of_the_clock_does_not_make_the_timer_fire_in_vain(make_pool: MakePool) -> None:
+    """1000.202 + 0.3 - 1000.202 is less than 0.3: what is due and what was waited for has to be reckoned in one way."""
+    CLOCK.seconds = 1000.202
+    pool = make_pool(max_size=2, leak_after=0.3, idle_timeout=0.3)
+    (holder,) = await callers(pool, 1)
+    async with pool.get_connection():
+        pass
+    CLOCK.seconds += 0.3
+    await steps(3)
+    assert (pool.stats().leaks_suspected, pool.stats().closed["idle"]) == (1, 1)
+    await holder.leave()
