@@ -1,4 +1,7 @@
-"""Whatever happens in whatever order, the pool stays whole: Hypothesis looks for the order in which it does not."""
+"""Whatever happens between whichever steps, the pool stays whole: Hypothesis looks for the order in which it does not.
+
+What the outcome should be is known only where the pool has come to rest, and compared in test_model.py.
+"""
 
 import asyncio
 from collections.abc import Coroutine

@@ -8,6 +8,8 @@ from instrumented_pool.testing import FakeConnection
 from .fakes import Pool
 from .virtual import steps
 
+_in_hand: set[FakeConnection] = set()
+
 
 class Caller:
     """A task that asks for a connection and keeps it until told to give it back.
@@ -25,9 +27,14 @@ class Caller:
 
     async def _run(self) -> None:
         async with self._pool.get_connection(**self._options) as self.conn:
-            await self._end.wait()
-            if self._raises is not None:
-                raise self._raises
+            assert self.conn not in _in_hand, f"{self.conn} is in two hands"
+            _in_hand.add(self.conn)
+            try:
+                await self._end.wait()
+                if self._raises is not None:
+                    raise self._raises
+            finally:
+                _in_hand.remove(self.conn)
 
     @property
     def waits(self) -> bool:
