@@ -294,3 +294,21 @@ async def test_pool_that_may_connect_only_one_at_a_time_does_not_spin(
     assert pool._timer is None
     strategy.gate.set()
     await opening
+
+
+async def test_creation_that_fails_after_its_caller_was_served_otherwise_fails_nobody(
+    make_pool: MakePool, strategy: FakeStrategy
+) -> None:
+    """Its error is for the caller that asked for it: the next in the queue has a connection made of its own."""
+    pool = make_pool(max_size=2)
+    (holder,) = await callers(pool, 1)
+    strategy.gate.clear()
+    (asker,) = await callers(pool, 1)
+    await holder.leave()
+    (other,) = await callers(pool, 1)
+    assert asker.conn is holder.conn
+    strategy.create_errors.append(OSError("refused"))
+    strategy.gate.set()
+    await steps()
+    assert other.conn is strategy.created[1]
+    await leave_all(asker, other)
