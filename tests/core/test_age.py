@@ -184,3 +184,15 @@ async def test_rounding_of_the_clock_does_not_make_the_timer_fire_in_vain(make_p
     await steps(3)
     assert (pool.stats().leaks_suspected, pool.stats().closed["idle"]) == (1, 1)
     await holder.leave()
+
+
+async def test_lifetime_begins_when_the_connection_is_there(make_pool: MakePool, strategy: FakeStrategy) -> None:
+    """However long it took to connect."""
+    strategy.gate.clear()
+    pool = make_pool(max_lifetime=10.0, acquire_timeout=None)
+    (caller,) = await callers(pool, 1)
+    await asyncio.sleep(50)
+    strategy.gate.set()
+    await steps()
+    assert caller.conn is strategy.created[0]
+    await caller.leave()
