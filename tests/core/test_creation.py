@@ -312,3 +312,13 @@ async def test_creation_that_fails_after_its_caller_was_served_otherwise_fails_n
     await steps()
     assert other.conn is strategy.created[1]
     await leave_all(asker, other)
+
+
+async def test_connection_that_arrives_well_ends_the_back_off(make_pool: MakePool, strategy: FakeStrategy) -> None:
+    """The next that arrives dead is made again as soon as the very first was."""
+    pool = make_pool()
+    for dead, pauses in ((3, 0.01 + 0.02 + 0.04), (1, 0.01)):
+        strategy.arrive_dead, begun = dead, CLOCK.now()
+        async with pool.get_connection(timeout=None) as conn:
+            assert CLOCK.now() - begun == pytest.approx(pauses)
+        conn.dead = True
