@@ -85,6 +85,21 @@ async def test_idle_connections_are_closed_down_to_min_size(make_pool: MakePool,
     assert len(strategy.created) == 5
 
 
+async def test_what_is_still_being_made_is_not_among_those_kept_ready(
+    make_pool: MakePool, strategy: FakeStrategy
+) -> None:
+    """The only connection there is stays, however long another takes to come."""
+    pool = make_pool(max_size=2, min_size=1, idle_timeout=10.0)
+    (first,) = await callers(pool, 1)
+    strategy.gate.clear()
+    (second,) = await callers(pool, 1)
+    await first.leave()
+    await second.leave()
+    await asyncio.sleep(100)
+    assert (pool.stats().idle, pool.stats().creating) == (1, 1)
+    assert not strategy.given_up
+
+
 async def test_min_size_is_kept_filled(make_pool: MakePool, strategy: FakeStrategy) -> None:
     """From the first use on, and again after a connection died or grew too old."""
     pool = make_pool(max_size=3, min_size=2, max_lifetime=50.0)

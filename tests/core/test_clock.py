@@ -8,14 +8,15 @@ a millisecond. It never goes back.
 This sweep is the project's own: the clock that is disturbed is the one that the pool reads, and nothing else does.
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from instrumented_pool import _bus, _pool
-from instrumented_pool.testing import Faults
+from instrumented_pool.testing import FakeStrategy, Faults, RecordingObserver
+from support.fakes import MakePool
 from support.scenarios import SCENARIOS
 from support.sweep import fail_everywhere
 from support.virtual import CLOCK
@@ -78,3 +79,28 @@ def test_clock_misbehaving_at_any_reading_leaves_the_pool_whole(
     scenario = replace(SCENARIOS[name], options={**options, **SCENARIOS[name].options})
     readings = fail_everywhere(scenario, "nothing", observed=options is TIMERS, prepare=clock.start)
     assert readings > 3
+
+
+async def test_what_follows_a_stale_connection_is_told_with_a_later_time(
+    make_pool: MakePool, strategy: FakeStrategy
+) -> None:
+    """Also on the plainest path, which an observer of waits leaves as it is."""
+
+    def close_in_a_second() -> Awaitable[None] | None:
+        CLOCK.seconds += 1
+        return None
+
+    recorder = RecordingObserver()
+    recorder.waits_only = True
+    pool = make_pool(observers=[recorder])
+    async with pool.get_connection():
+        pass
+    assert pool._at_hand is pool._idle
+    strategy.created[0].dead = True
+    strategy.closing = close_in_a_second  # type: ignore[assignment]  # it may close at once, as any strategy
+    async with pool.get_connection():
+        pass
+    recorder.complete = False  # it was not told of any start
+    times = [event.at for event in recorder.events]
+    assert times == sorted(times)
+    assert "acquire_queued" in recorder.names[recorder.names.index("closed") :]

@@ -5,8 +5,8 @@ import math
 
 import pytest
 
-from instrumented_pool import BOUNDS, Distribution, PoolTimeoutError
-from instrumented_pool.testing import FakeStrategy
+from instrumented_pool import BOUNDS, Closed, Distribution, PoolTimeoutError
+from instrumented_pool.testing import FakeStrategy, RecordingObserver
 from support.callers import Caller, callers, leave_all
 from support.fakes import MakePool
 from support.virtual import steps
@@ -42,6 +42,21 @@ async def test_each_acquire_is_counted_once_by_its_source(make_pool: MakePool, o
             pass
     assert pool.stats().acquired == {"new": 1, "handoff": 1, "idle": 3}
     assert pool.stats().acquires == 5
+
+
+async def test_acquire_that_finds_its_connection_dead_is_not_counted_as_idle(
+    make_pool: MakePool, strategy: FakeStrategy
+) -> None:
+    """Not even if an observer asks for the counts just then."""
+    recorder = RecordingObserver()
+    recorder.waits_only = True
+    pool = make_pool(observers=[recorder])
+    for conn in (1, 2):
+        async with pool.get_connection():
+            strategy.created[conn - 1].dead = True
+    assert recorder.at(Closed).acquired["idle"] == 0
+    assert pool.stats().acquired == {"idle": 0, "new": 2, "handoff": 0}
+    recorder.clear()  # it was told of no start
 
 
 async def test_each_failed_acquire_is_counted_by_its_reason(make_pool: MakePool, strategy: FakeStrategy) -> None:
