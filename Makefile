@@ -21,7 +21,7 @@ AGENT_READY := .venv-agent/ready
 BENCH_READY := $(VENV)/bench-ready
 MOVED := $(if $(filter-out $(CURDIR),$(shell cat $(READY) 2>/dev/null)),moved)
 
-.PHONY: help demo film test lint format types wheel-test datadog-assets mutants addresses bench bench-ready \
+.PHONY: help demo film test lint format types wheel-test datadog-assets mutants alert-matrix addresses bench bench-ready \
 	soak reference lock clean moved
 .DEFAULT_GOAL := help
 
@@ -58,6 +58,9 @@ datadog-assets: $(READY) ## Write Datadog's dashboard and monitors again, from t
 
 mutants: $(READY) ## Put the ancestor's faults into copies of the tree, and see the tests notice (ARGS=WORD: some)
 	@$(RUN) tools/mutants $(ARGS)
+
+alert-matrix: $(READY) ## Put a pool through every fault and see which alerts fire (ARGS=--write: put it into the docs)
+	@$(RUN) tools/alert-matrix $(ARGS)
 
 addresses: ## Check that no file of the lock tells where packages were fetched from
 	@sh tools/check-addresses
