@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import accumulate, chain
@@ -27,10 +26,10 @@ from instrumented_pool.roster import PoolRoster
 from instrumented_pool.trace_ids import TraceIds, check_trace_ids
 
 from ._exemplars import Exemplars, Latest
+from ._names import UNITS, family_name, identifier, series_name
 
 Bucket: TypeAlias = tuple[str, float] | tuple[str, float, Exemplar]
 
-_UNITS = {"s": "seconds"}
 _MULTIPROCESS_VARIABLES = ("PROMETHEUS_MULTIPROC_DIR", "prometheus_multiproc_dir")  # set, be it to nothing
 
 
@@ -80,7 +79,7 @@ class PoolCollector(Observer, Collector):
                 "cannot add up: let every process be scraped at a port of its own, or send the metrics by OTelObserver"
             )
         self._attributes = check_attributes(attributes)
-        self._labels = [*_labels_of(self._attributes), _identifier(POOL_NAME)]
+        self._labels = [*_labels_of(self._attributes), identifier(POOL_NAME)]
         self._pools = PoolRoster()
         check_trace_ids(trace_ids)
         self._exemplars = None if trace_ids is None else Exemplars(trace_ids)
@@ -126,19 +125,19 @@ class PoolCollector(Observer, Collector):
 
     def _count_family(self, count: Count, pools: list[Snapshot]) -> Metric:
         kind = CounterMetricFamily if count.kind == "counter" else GaugeMetricFamily
-        labels = [*self._labels, *map(_identifier, count.labels)]
-        family = kind(_identifier(count.name), count.description, labels=labels, unit=_UNITS.get(count.unit, ""))
-        suffix = "_total" if count.kind == "counter" else ""
+        labels = [*self._labels, *map(identifier, count.labels)]
+        family = kind(family_name(count), count.description, labels=labels, unit=UNITS.get(count.unit, ""))
         for pool in pools:
             exemplar = pool.exemplars.get((count.name, 0))
             for values, number in count.read(pool.stats):
                 of_point = dict(zip(labels, [*pool.labels, *values], strict=True))
-                family.add_sample(f"{family.name}{suffix}", of_point, number, exemplar=exemplar)
+                family.add_sample(series_name(count), of_point, number, exemplar=exemplar)
         return family
 
     def _duration_family(self, duration: Duration, pools: list[Snapshot]) -> Metric:
-        name, unit = _identifier(duration.name), _UNITS[duration.unit]
-        family = HistogramMetricFamily(name, duration.description, labels=self._labels, unit=unit)
+        family = HistogramMetricFamily(
+            family_name(duration), duration.description, labels=self._labels, unit=UNITS[duration.unit]
+        )
         for pool in pools:
             if (distribution := duration.read(pool.stats)) is not None:
                 exemplars = [pool.exemplars.get((duration.name, bucket)) for bucket in range(len(distribution.counts))]
@@ -153,20 +152,15 @@ def _buckets(distribution: Distribution, exemplars: list[Exemplar | None]) -> It
 
 
 def _labels_of(attributes: Attributes) -> list[str]:
-    taken = {"le", *(_identifier(key) for count in COUNTS for key in (POOL_NAME, *count.labels))}
+    taken = {"le", *(identifier(key) for count in COUNTS for key in (POOL_NAME, *count.labels))}
     labels: list[str] = []
     for key in attributes:
-        label = _identifier(key)
+        label = identifier(key)
         if label in taken:
             raise ValueError(f"attributes must not have the key {key!r}: its label {label!r} is taken")
         taken.add(label)
         labels.append(label)
     return labels
-
-
-def _identifier(name: str) -> str:
-    """The name of a metric or of a label, by OpenTelemetry's rules for Prometheus."""
-    return re.sub(r"^(?=\d)|[^a-zA-Z0-9]+", "_", name)
 
 
 def _text(value: AttributeValue) -> str:
