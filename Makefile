@@ -21,7 +21,7 @@ AGENT_READY := .venv-agent/ready
 BENCH_READY := $(VENV)/bench-ready
 MOVED := $(if $(filter-out $(CURDIR),$(shell cat $(READY) 2>/dev/null)),moved)
 
-.PHONY: help demo film test lint format types wheel-test datadog-assets mutants alert-matrix addresses bench bench-ready \
+.PHONY: help demo film dashboards test lint format types wheel-test datadog-assets mutants alert-matrix addresses bench bench-ready \
 	soak reference lock clean moved
 .DEFAULT_GOAL := help
 
@@ -34,6 +34,9 @@ demo: $(READY) ## Watch a pool of connections to a real server live through a ba
 
 film: $(READY) ## Film the demo once more for the README
 	@$(RUN) tools/film-demo
+
+dashboards: $(READY) ## Build the Grafana dashboards anew from their code
+	@PYTHONPATH=grafana $(RUN) -m pool_dashboards grafana/dashboards
 
 test: $(READY) $(AGENT_READY) ## Run the tests
 	@$(RUN) -m pytest $(ARGS)

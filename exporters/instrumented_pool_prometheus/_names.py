@@ -1,4 +1,4 @@
-"""The names that metrics and attributes take in Prometheus: OpenTelemetry's rules, for whoever writes or queries them."""
+"""The names that metrics and attributes take in Prometheus: OpenTelemetry's rules, for who writes or queries them."""
 
 import re
 

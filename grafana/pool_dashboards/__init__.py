@@ -1,0 +1,1 @@
+"""Builds the dashboards, whose JSON is committed: `make dashboards`."""
