@@ -31,7 +31,7 @@ def expressions(board: Json) -> Iterator[tuple[str, str]]:
         for target in panel["targets"]:
             yield f"{panel['title']} {target['refId']}", target["expr"]
     for annotation in board["annotations"].get("list", ()):
-        yield annotation["name"], annotation["target"]["expr"]
+        yield f"Shaded: {annotation['name'].lower()} A", annotation["target"]["expr"]
 
 
 def variables(board: Json) -> dict[str, Json]:

@@ -73,6 +73,11 @@ class Prometheus:
         data = await self._get("/api/v1/query", query=promql)
         return {_own(series["metric"]): float(series["value"][1]) for series in data["result"]}
 
+    async def history(self, promql: str, start: float, end: float, step: float) -> dict[Labels, list[float]]:
+        """What an expression was worth from one time to another, by the labels as in `query`."""
+        data = await self._get("/api/v1/query_range", query=promql, start=start, end=end, step=step)
+        return {_own(series["metric"]): [float(value) for _, value in series["values"]] for series in data["result"]}
+
     async def value(self, promql: str) -> float:
         """What an expression of one series is worth now."""
         (value,) = (await self.query(promql)).values()

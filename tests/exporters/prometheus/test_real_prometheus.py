@@ -2,8 +2,8 @@
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from math import inf
 
@@ -11,15 +11,15 @@ import pytest
 import pytest_asyncio
 from opentelemetry.exporter.prometheus import PrometheusMetricReader
 from opentelemetry.sdk.metrics import MeterProvider
-from prometheus_client import CollectorRegistry, generate_latest, start_http_server
+from prometheus_client import CollectorRegistry, generate_latest
 
 from instrumented_pool import BOUNDS, ConnectionPool, PoolTimeoutError
-from instrumented_pool._demo._server import HOST
 from instrumented_pool.metrics import COUNTS
 from instrumented_pool_otel import OTelObserver
 from instrumented_pool_prometheus import PoolCollector
 from support.pages import DOCS
 from support.prometheus import Prometheus, promtool
+from support.registries import served
 from support.telemetry import Wire, Wires, borrow, until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -70,16 +70,6 @@ async def scene(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Scene
                 await prometheus.scraped()
                 await prometheus.scraped()
                 yield Scene(prometheus, pool, ours)
-
-
-@contextmanager
-def served(registry: CollectorRegistry) -> Iterator[int]:
-    """A registry behind the HTTP server that its users start."""
-    server, thread = start_http_server(0, HOST, registry)
-    yield server.server_port
-    server.shutdown()
-    server.server_close()
-    thread.join()
 
 
 async def live(pool: ConnectionPool[Wire], wires: Wires) -> None:
