@@ -37,8 +37,8 @@ CALM, SURGE, STALL, FORGET, KILL, BREAK = range(6)
 EXPRESSIONS = {(name, where): expr for name in NAMES for where, expr in expressions(load(name))}
 
 
-# Queries of panels that have nothing to show from the first act on: the act in which they surely have, and the act before
-# which they must not. A gauge is asked for in an act in which it stays for many scrapes.
+# Queries of panels that have nothing to show from the first act on: the act in which they surely have, and the act
+# before which they must not. A gauge is asked for in an act in which it stays for many scrapes.
 TABLE = [
     ("pool-fleet", "How many are full?", "A", FORGET, SURGE),
     ("pool-fleet", "How many burst?", "A", FORGET, SURGE),
@@ -66,7 +66,7 @@ TABLE = [
     ("pool-detail", "Is there room?", "D", BREAK, CALM),
     ("pool-detail", "How long is the queue?", "A", FORGET, SURGE),
     ("pool-detail", "How often does it burst?", "A", SURGE, SURGE),
-    # OpenTelemetry's histograms begin with their first record, which is no rise: a rate does not see the first creations.
+    # OpenTelemetry's histograms begin with their first record, which is no rise: a rate misses the first creations.
     ("pool-detail", "How long does a connection take to make?", "ABC", SURGE, CALM),
     ("pool-detail", "Do connects fail?", "A", KILL, KILL),
     ("pool-detail", "How long has the oldest hold lasted?", "A", FORGET, CALM),
