@@ -6,7 +6,10 @@ import io
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NoReturn
+
+from ._dashboards import CannotWrite, lay_out
 
 _INSTALL = "pip install 'instrumented-pool[demo]'"
 _ASCII = {"✓": "ok", "✗": "NOT", "–": "-", "→": "->", "×": "x", "·": "-", "…": "...", "─": "-", "█": "#"}
@@ -20,12 +23,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     options = _parser().parse_args(argv)
     try:
-        return _demo(options)
+        return _dashboards(options) if options.command == "dashboards" else _demo(options)
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:  # the reader of our output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+
+
+def _dashboards(options: argparse.Namespace) -> int:
+    try:
+        written = lay_out(options.out, force=options.force)
+    except CannotWrite as error:
+        return _refuse(str(error))
+    print("\n".join(map(str, written)))
+    return 0
 
 
 def _demo(options: argparse.Namespace) -> int:
@@ -86,6 +98,16 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("--view", action="store_true", help="show the traces in the Aspire dashboard, if installed")
     demo.add_argument("--datadog", action="store_true", help="send traces and metrics to the local Datadog agent")
     demo.add_argument("--fast", action="store_true", help="tell the story in about five seconds")
+    dashboards = commands.add_parser(
+        "dashboards",
+        help="write the Grafana dashboards and the Prometheus rules into a directory",
+        description=(
+            "Writes DIR/dashboards, for Grafana to provision or import, and DIR/rules, for Prometheus' rule_files; "
+            "says which files it wrote."
+        ),
+    )
+    dashboards.add_argument("--out", metavar="DIR", type=Path, required=True, help="where to; made if it is not there")
+    dashboards.add_argument("--force", action="store_true", help="write over files that were changed")
     return parser
 
 

@@ -152,7 +152,7 @@ async def story() -> AsyncIterator[Story]:
         await prometheus.scraped()
         plays = [*(act.play for act in ACTS), breaks]
         acts = [await played(play, stage, prometheus) for play in plays]
-        traces = {trace.format_trace_id(span.get_span_context().trace_id) for span in telemetry.spans()}
+        traces = {trace.format_trace_id(span.context.trace_id) for span in telemetry.spans() if span.context}
         yield Story(prometheus, acts, traces)
 
 

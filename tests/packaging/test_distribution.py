@@ -167,6 +167,26 @@ def test_demo_without_its_extra_says_what_to_install(bare: Installed) -> None:
         assert "pip install 'instrumented-pool[demo]'" in done.stderr
 
 
+def test_dashboards_need_no_extra(bare: Installed) -> None:
+    """Of whoever installed the wheel and nothing else."""
+    assert_lays_out_the_dashboards(bare)
+
+
+def test_dashboards_are_found_wherever_they_were_installed(user: Installed) -> None:
+    """In the wheel as in the tree of an editable install."""
+    assert_lays_out_the_dashboards(user)
+
+
+def assert_lays_out_the_dashboards(user: Installed) -> None:
+    done = user.run("-m", "instrumented_pool", "dashboards", "--out", "laid-out", "--force")
+    assert done.returncode == 0, done.stderr
+    for folder in ("dashboards", "rules"):
+        paths = (ROOT / "grafana" / folder).glob("*")
+        assert {path.name: path.read_text() for path in (user.desk / "laid-out" / folder).glob("*")} == {
+            path.name: path.read_text() for path in paths
+        }
+
+
 def test_demo_needs_no_extra_but_its_own(wheel: Path, tmp_path: Path) -> None:
     """What `pip install 'instrumented-pool[demo]'` brings is enough for the whole story."""
     user = new_environment(tmp_path)
