@@ -10,6 +10,7 @@ import yaml
 
 from pool_dashboards._boards import DETAIL, FLEET
 from support.boards import GRAFANA, Json, load
+from support.pages import DOCS, blocks
 from support.prometheus import promtool
 
 
@@ -124,3 +125,17 @@ def test_promtool_reads_prometheus_configuration() -> None:
 def test_dashboards_have_the_ids_that_their_links_use() -> None:
     """Two files of one id would replace each other."""
     assert [load(name)["uid"] for name in ("pool-fleet", "pool-detail")] == [FLEET, DETAIL]
+
+
+def test_the_page_shows_what_is_provisioned() -> None:
+    """Both blocks of YAML, but for the path."""
+    provider, source = (yaml.safe_load(text) for text in blocks(DOCS / "grafana.md", "yaml"))
+    provider["providers"][0]["options"]["path"] = "/var/lib/grafana/dashboards"
+    assert provider == read("provisioning/dashboards/pools.yaml")
+    assert source["jsonData"].items() <= SOURCES["prometheus"]["jsonData"].items()
+
+
+def test_the_page_asks_what_the_detail_asks() -> None:
+    """In the same order."""
+    asked = re.findall(r"^\| ([^|]*\?) \|", (DOCS / "grafana.md").read_text(), re.MULTILINE)
+    assert asked == [panel["title"] for panel in load("pool-detail")["panels"] if panel["type"] == "row"]
