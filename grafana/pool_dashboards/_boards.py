@@ -98,8 +98,13 @@ def as_json(built: dashboard.Dashboard) -> str:
     for number, panel in enumerate(model.panels or [], start=1):
         panel.id_val = number
     tree = json.loads(JSONEncoder().encode(model))
-    for each in (*tree.get("links", ()), *tree.get("annotations", {}).get("list", ())):
+    for each in (*tree["links"], *tree["annotations"].get("list", ())):
         del each["placement"]  # the SDK hides links and annotations in a menu, and knows no other place
+    for each in tree["templating"]["list"]:
+        for key in ("auto", "auto_count", "auto_min"):  # of variables of another kind
+            del each[key]
+    for panel in tree["panels"]:
+        panel.get("options", {}).pop("footer", None)  # Grafana 13 has none
     return json.dumps(tree, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
 
 
@@ -123,7 +128,6 @@ def _choice(name: str, label: str, of: str, after: Sequence[str]) -> dashboard.Q
         .label(label)
         .datasource(PROMETHEUS)
         .query(query)
-        .definition(query)
         .refresh(VariableRefresh.ON_TIME_RANGE_CHANGED)
         .sort(VariableSort.ALPHABETICAL_ASC)
         .hide(VariableHide.DONT_HIDE)

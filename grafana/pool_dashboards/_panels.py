@@ -16,6 +16,7 @@ from grafana_foundation_sdk.models.common import (
     LegendPlacement,
     SortOrder,
     StackingMode,
+    TableAutoCellOptions,
     TooltipDisplayMode,
     VisibilityMode,
 )
@@ -177,7 +178,12 @@ def buckets(words: Words, unit: str, query: Query, *, width: int = 12) -> heatma
 def rows(words: Words, unit: str, queries: Sequence[str], *, height: int) -> table.Panel:
     """A row a pool; each query gives a column, `Value #A` and so on."""
     targets = [_instant(Query(expr)).format(PromQueryFormat.TABLE) for expr in queries]
-    return _with_words(table.Panel(), words, 24, targets, height=height).unit(unit).show_header(True)
+    return (
+        _with_words(table.Panel(), words, 24, targets, height=height)
+        .unit(unit)
+        .show_header(True)
+        .cell_options(TableAutoCellOptions())
+    )
 
 
 def ref_id(number: int) -> str:
