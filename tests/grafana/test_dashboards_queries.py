@@ -2,37 +2,19 @@
 
 import asyncio
 import json
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from opentelemetry import trace
-from opentelemetry.exporter.prometheus import PrometheusMetricReader
-from opentelemetry.sdk.metrics import MeterProvider
-from prometheus_client import CollectorRegistry
 
-from instrumented_pool import ConnectionPool, Observer, PoolCleared
-from instrumented_pool._demo._proxy import Proxy
-from instrumented_pool._demo._recorder import Recorder
-from instrumented_pool._demo._server import Valkey
-from instrumented_pool._demo._stage import BURST_LIMIT, MAX_SIZE, Stage, TracedRedis
-from instrumented_pool._demo._story import ACTS, LEAK_AFTER
-from instrumented_pool.testing import ChaosStrategy
-from instrumented_pool_otel import OTelObserver
-from instrumented_pool_prometheus import PoolCollector
 from support.boards import NAMES, expressions, filled, load
-from support.prometheus import Labels, Prometheus, promtool
-from support.registries import served
-from support.telemetry import Telemetry
+from support.prometheus import Labels, promtool
+from support.story import BREAK, CALM, FORGET, KILL, STALL, SURGE, Story, told
 
 PACE = 0.4  # of the demo's
 EVERY = 0.2  # seconds between scrapes
 INTERVAL = "1s"  # for $__rate_interval
-CALM, SURGE, STALL, FORGET, KILL, BREAK = range(6)
 
 EXPRESSIONS = {(name, where): expr for name in NAMES for where, expr in expressions(load(name))}
 
@@ -80,96 +62,19 @@ CONCERNS = {(name, f"{title} {ref}"): act for name, title, refs, act, _ in TABLE
 QUIET_BEFORE = {(name, f"{title} {ref}"): quiet for name, title, refs, _, quiet in TABLE for ref in refs}
 
 
-@dataclass(frozen=True)
-class Story:
-    """What Prometheus saw of a pool's bad day, from both exporters: the jobs `ours` and `theirs`.
-
-    Attributes:
-        prometheus: which still answers.
-        acts: when each began and ended.
-        traces: the ids of all traces there were.
-    """
-
-    prometheus: Prometheus
-    acts: list[tuple[float, float]]
-    traces: set[str]
-
-    async def shown(self, expr: str, act: int, job: str = "ours") -> dict[Labels, list[float]]:
-        """The series that an expression had something to show of in an act: numbers above 0."""
-        start, end = self.acts[act]
-        found = await self.prometheus.history(filled(expr, INTERVAL, job=job), start, end, EVERY)
-        drawn = {labels: [value for value in values if value > 0] for labels, values in found.items()}
-        return {labels: values for labels, values in drawn.items() if values}
-
-
-class Breakable(Observer):
-    """Raises when the pool is cleared."""
-
-    def on_pool_cleared(self, event: PoolCleared) -> None:
-        raise RuntimeError("broken")
-
-
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
 async def story() -> AsyncIterator[Story]:
-    """The demo's five acts, and one in which closes hang and an observer raises."""
-    telemetry, ours, theirs = Telemetry(), CollectorRegistry(), CollectorRegistry()
-    collector, reader = PoolCollector(trace_ids=current_trace), PrometheusMetricReader(registry=theirs)
-    ours.register(collector)
-    by_otel = OTelObserver(
-        tracer_provider=telemetry.tracer_provider,
-        meter_provider=MeterProvider([reader], shutdown_on_exit=False),
-        spans="waits",
-    )
-    async with AsyncExitStack() as stack:
-        ports = {name: stack.enter_context(served(each)) for name, each in (("ours", ours), ("theirs", theirs))}
-        prometheus = await stack.enter_async_context(Prometheus(ports, every=EVERY))
-        server = await stack.enter_async_context(Valkey())
-        proxy = await stack.enter_async_context(Proxy(server.host, server.port))
-        recorder = Recorder()
-        strategy = ChaosStrategy(
-            TracedRedis(telemetry.tracer, f"redis://{proxy.host}:{proxy.port}", socket_connect_timeout=10)
-        )
-        pool = ConnectionPool(
-            strategy=strategy,
-            name="orders-cache",
-            max_size=MAX_SIZE,
-            burst_limit=BURST_LIMIT,
-            leak_after=LEAK_AFTER * PACE,
-            close_timeout=1.0,
-            close_errors="observe",
-            observers=[by_otel, collector, recorder, Breakable()],
-        )
-        stack.push_async_callback(pool.close, timeout=1.0)
-        stage = Stage(pool, recorder, telemetry.tracer, proxy, server, PACE, lambda _: None)
-
-        async def breaks(stage: Stage) -> None:
-            strategy.hung_closes = 1.0
-            async with stage.traffic(4):
-                pool.clear()
-                await stage.sleep(4.0)
-            strategy.hung_closes = 0.0
-
-        await prometheus.scraped()
-        plays = [*(act.play for act in ACTS), breaks]
-        acts = [await played(play, stage, prometheus) for play in plays]
-        traces = {trace.format_trace_id(span.context.trace_id) for span in telemetry.spans() if span.context}
-        yield Story(prometheus, acts, traces)
+    """One for all tests."""
+    async with told(pace=PACE, every=EVERY) as story:
+        yield story
 
 
-async def played(
-    play: Callable[[Stage], Awaitable[object]], stage: Stage, prometheus: Prometheus
-) -> tuple[float, float]:
-    """Play an act, see it scraped twice, which makes a rate of whatever happened last, and say from when to when."""
-    began = time.time()
-    await play(stage)
-    await prometheus.scraped()
-    await prometheus.scraped()
-    return began, time.time()
-
-
-def current_trace() -> dict[str, str]:
-    context = trace.get_current_span().get_span_context()
-    return {"trace_id": trace.format_trace_id(context.trace_id)} if context.is_valid else {}
+async def shown(story: Story, expr: str, act: int, job: str = "ours") -> dict[Labels, list[float]]:
+    """The series that an expression had something to show of in an act: numbers above 0."""
+    start, end = story.acts[act]
+    found = await story.prometheus.history(filled(expr, INTERVAL, job=job), start, end, EVERY)
+    drawn = {labels: [value for value in values if value > 0] for labels, values in found.items()}
+    return {labels: values for labels, values in drawn.items() if values}
 
 
 def test_promtool_reads_every_expression(tmp_path: Path) -> None:
@@ -194,9 +99,9 @@ def refused_by_promtool(directory: Path, exprs: list[str]) -> str:
 @pytest.mark.parametrize("asked", EXPRESSIONS, ids=" ".join)
 async def test_shows_something_in_the_act_that_concerns_it(story: Story, asked: tuple[str, str]) -> None:
     """And nothing before something goes wrong."""
-    assert await story.shown(EXPRESSIONS[asked], CONCERNS.get(asked, CALM))
+    assert await shown(story, EXPRESSIONS[asked], CONCERNS.get(asked, CALM))
     for before in range(QUIET_BEFORE.get(asked, CALM)):
-        assert await story.shown(EXPRESSIONS[asked], before) == {}, before
+        assert await shown(story, EXPRESSIONS[asked], before) == {}, before
 
 
 @pytest.mark.asyncio(loop_scope="module")
@@ -204,7 +109,7 @@ async def test_shows_something_in_the_act_that_concerns_it(story: Story, asked: 
 async def test_shows_the_same_of_opentelemetrys_metrics(story: Story, asked: tuple[str, str]) -> None:
     """The same series in the act that concerns it, though OpenTelemetry's exporter gives them more labels."""
     act = CONCERNS.get(asked, CALM)
-    ours, theirs = await asyncio.gather(*(story.shown(EXPRESSIONS[asked], act, job) for job in ("ours", "theirs")))
+    ours, theirs = await asyncio.gather(*(shown(story, EXPRESSIONS[asked], act, job) for job in ("ours", "theirs")))
     assert ours.keys() == theirs.keys()
 
 
