@@ -14,7 +14,7 @@ from instrumented_pool.metrics import (
 from instrumented_pool_prometheus._names import identifier
 
 from ._boards import DETAIL, FLEET, board, board_link, pool_variable, trace_links, tracer_variables
-from ._panels import ANY, NONE, PROMETHEUS, Panel, Query, Words, buckets, graph, line, number, painted
+from ._panels import ANY, NONE, PROMETHEUS, Panel, Query, Words, buckets, graph, line, number
 from ._queries import (
     bursting,
     demand,
@@ -39,7 +39,16 @@ CREATE, WAIT, USE = (f"db.client.connection.{name}_time" for name in ("create", 
 ACQUIRES, CREATES, CLOSES = (f"instrumented_pool.{name}" for name in ("acquires", "creates", "closes"))
 FAILED = matching(CREATE_OUTCOME, "failed")
 
-_QUANTILES = (0.5, 0.95, 0.99)
+_QUANTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
+_OF_QUANTILES = {"p50": "green", "p95": "yellow", "p99": "orange"}
+_OF_FAILURES = {
+    "timeout": "red",
+    "create_error": "orange",
+    "queue_full": "purple",
+    "deadlock": "dark-red",
+    "pool_closed": "blue",
+    "cancelled": "gray",
+}
 
 
 def detail() -> dashboard.Dashboard:
@@ -132,7 +141,7 @@ def _now() -> list[stat.Panel]:
         ),
         number(
             Words(
-                "How old is the oldest hold?",
+                "How old is a hold?",
                 "How long the connection that has been lent the longest has been lent.",
                 "about the duration of your slowest request.",
                 "`pool.holders()` says who it is; the fourth section, since when.",
@@ -158,7 +167,7 @@ def _now() -> list[stat.Panel]:
 
 
 def _quantiles(metric: str) -> list[Query]:
-    return [Query(quantile(q, metric), f"p{q * 100:.0f}", exemplars=True) for q in _QUANTILES]
+    return [Query(quantile(q, metric), name, exemplars=True) for name, q in _QUANTILES.items()]
 
 
 def _callers() -> list[Panel]:
@@ -186,6 +195,7 @@ def _callers() -> list[Panel]:
             ),
             "s",
             _quantiles(WAIT),
+            colours=_OF_QUANTILES,
         ),
         graph(
             Words(
@@ -205,6 +215,7 @@ def _callers() -> list[Panel]:
             ],
             stacked=True,
             none=NONE,
+            colours=_OF_FAILURES,
         ),
         graph(
             Words(
@@ -217,6 +228,7 @@ def _callers() -> list[Panel]:
             "reqps",
             [Query(total(rate(ACQUIRES, got), source), f"{{{{{source}}}}}")],
             stacked=True,
+            colours={"idle": "green", "handoff": "blue", "new": "yellow"},
         ),
     ]
 
@@ -240,10 +252,8 @@ def _size() -> list[Panel]:
             Query(hard_limit(), "hard limit"),
         ],
         stacked=True,
+        colours={"in use": "blue", "idle": "green", "creating": "yellow", "closing": "purple"},
     )
-    colours = {"in use": "blue", "idle": "green", "creating": "yellow", "closing": "purple"}
-    for name, colour in colours.items():
-        states = states.override_by_name(name, painted(colour))
     arrivals_times_use = (
         f"{total(rate(ACQUIRES))} * {total(duration_rate(USE, 'sum'))} / {total(duration_rate(USE, 'count'))}"
     )
@@ -305,6 +315,7 @@ def _server() -> list[Panel]:
             "s",
             _quantiles(CREATE),
             width=8,
+            colours=_OF_QUANTILES,
         ),
         graph(
             Words(
@@ -316,6 +327,8 @@ def _server() -> list[Panel]:
             "cps",
             [Query(total(rate(CREATES, FAILED)), "failed")],
             width=8,
+            reaches=0.1,
+            colours={"failed": "red"},
         ),
         graph(
             Words(
@@ -328,6 +341,7 @@ def _server() -> list[Panel]:
             "s",
             _quantiles(USE),
             width=8,
+            colours=_OF_QUANTILES,
         ),
     ]
 
@@ -398,6 +412,8 @@ def _churn() -> list[Panel]:
             "cps",
             [Query(total(rate("instrumented_pool.close_errors")), "failed")],
             width=8,
+            reaches=0.1,
+            colours={"failed": "red"},
         ),
     ]
 
@@ -425,6 +441,8 @@ def _observers() -> list[Panel]:
             ),
             "cps",
             [Query(total(rate("instrumented_pool.observer_errors")), "failed")],
+            reaches=0.1,
+            colours={"failed": "red"},
         ),
     ]
 

@@ -107,7 +107,7 @@ def _now() -> list[stat.Panel]:
         ),
         number(
             Words(
-                "Can all servers be connected to?",
+                "Do connects fail?",
                 "Attempts to connect that failed, per second.",
                 "0.",
                 "a server is down, refuses us, or the network is: look at the table's Failures.",
@@ -203,7 +203,8 @@ def _graphs() -> list[timeseries.Panel]:
             ),
             "percentunit",
             [Query(top(SHOWN, saturation(*_BY_SERVICE)), LEGEND)],
-            highest=1,
+            reaches=1,
+            many=True,
         ),
         graph(
             Words(
@@ -215,6 +216,7 @@ def _graphs() -> list[timeseries.Panel]:
             ),
             "short",
             [Query(top(SHOWN, demand(*_BY_SERVICE)), LEGEND)],
+            many=True,
         ),
         graph(
             Words(
@@ -225,6 +227,7 @@ def _graphs() -> list[timeseries.Panel]:
             ),
             "short",
             [Query(top(SHOWN, waiting(*_BY_SERVICE)), LEGEND)],
+            many=True,
         ),
         graph(
             Words(
@@ -246,6 +249,7 @@ def _graphs() -> list[timeseries.Panel]:
             "s",
             [Query(f"{top(SHOWN, quantile(0.99, WAIT, *_BY_SERVICE))} > 0", LEGEND)],
             none=NONE,
+            many=True,
         ),
         graph(
             Words(
@@ -257,6 +261,7 @@ def _graphs() -> list[timeseries.Panel]:
             "reqps",
             [Query(f"{timeouts(*_BY_SERVICE)} > 0", LEGEND)],
             none=NONE,
+            many=True,
         ),
         graph(
             Words(
@@ -277,6 +282,7 @@ def _graphs() -> list[timeseries.Panel]:
                 Query(f"{total(rate('instrumented_pool.close_errors'), *_BY_SERVICE)} > 0", f"{LEGEND} closes"),
             ],
             none=NONE,
+            many=True,
         ),
         graph(
             Words(
@@ -288,5 +294,6 @@ def _graphs() -> list[timeseries.Panel]:
             "short",
             [Query(f"{bursting(*_BY_SERVICE)} > 0", LEGEND)],
             none=NONE,
+            many=True,
         ),
     ]

@@ -1,6 +1,6 @@
 """Panels in the style of the house: each asks a question, says what good looks like, and what to do if it does not."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias, TypeVar
 
@@ -78,10 +78,24 @@ def graph(
     *,
     width: int = 12,
     stacked: bool = False,
+    many: bool = False,
     none: str = "No data",
-    highest: float | None = None,
+    reaches: float | None = None,
+    colours: Mapping[str, str] | None = None,
 ) -> timeseries.Panel:
-    """Lines over time, or areas on top of each other; `none` is shown where there is nothing to draw."""
+    """Lines over time.
+
+    Args:
+        words: what it says of itself.
+        unit: of its axis.
+        queries: whose series it draws.
+        width: in columns of the grid.
+        stacked: whether they are areas on top of each other instead.
+        many: whether there may be many series, which are then listed at the side, the highest first.
+        none: shown where there is nothing to draw.
+        reaches: the number that the axis goes up to at least.
+        colours: of series, by their names; the others take what comes.
+    """
     panel = _with_words(timeseries.Panel(), words, width, [_ranged(query) for query in queries])
     panel = (
         panel.unit(unit)
@@ -92,22 +106,24 @@ def graph(
         .fill_opacity(70 if stacked else 8)
         .gradient_mode(GraphGradientMode.NONE)
         .show_points(VisibilityMode.NEVER)
-        .legend(_legend(stacked))
+        .legend(_legend_of_many() if many else _legend())
         .tooltip(common.VizTooltipOptions().mode(TooltipDisplayMode.MULTI).sort(SortOrder.DESCENDING))
     )
     if stacked:
         panel = panel.stacking(common.StackingConfig().mode(StackingMode.NORMAL).group("A"))
-    return panel if highest is None else panel.axis_soft_max(highest)
+    for name, colour in (colours or {}).items():
+        panel = panel.override_by_name(name, painted(colour))
+    return panel if reaches is None else panel.axis_soft_max(reaches)
 
 
-def _legend(stacked: bool) -> common.VizLegendOptions:
-    return (
-        common.VizLegendOptions()
-        .show_legend(True)
-        .display_mode(LegendDisplayMode.TABLE)
-        .placement(LegendPlacement.BOTTOM)
-        .calcs(["lastNotNull", "mean", "max"] if not stacked else ["lastNotNull", "max"])
-    )
+def _legend() -> common.VizLegendOptions:
+    options = common.VizLegendOptions().show_legend(True).calcs(["lastNotNull", "max"])
+    return options.display_mode(LegendDisplayMode.LIST).placement(LegendPlacement.BOTTOM)
+
+
+def _legend_of_many() -> common.VizLegendOptions:
+    options = common.VizLegendOptions().show_legend(True).calcs(["max"]).sort_by("Max").sort_desc(True)
+    return options.display_mode(LegendDisplayMode.TABLE).placement(LegendPlacement.RIGHT)
 
 
 def line(colour: str, *, dashed: bool = True) -> list[DynamicConfigValue]:
@@ -182,6 +198,7 @@ def rows(words: Words, unit: str, queries: Sequence[str], *, height: int) -> tab
         _with_words(table.Panel(), words, 24, targets, height=height)
         .unit(unit)
         .show_header(True)
+        .min_width(80)
         .cell_options(TableAutoCellOptions())
     )
 

@@ -40,7 +40,7 @@ TABLE = [
     ("pool-detail", "Do callers give up?", "A", FORGET, FORGET),
     ("pool-detail", "Is it full?", "A", FORGET, CALM),
     ("pool-detail", "Can it connect?", "A", KILL, KILL),
-    ("pool-detail", "How old is the oldest hold?", "A", FORGET, CALM),
+    ("pool-detail", "How old is a hold?", "A", FORGET, CALM),
     ("pool-detail", "Is it watched well?", "A", BREAK, BREAK),
     ("pool-detail", "Who got no connection, and why?", "A", FORGET, FORGET),
     ("pool-detail", "Is there room?", "A", FORGET, CALM),
