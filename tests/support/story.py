@@ -1,14 +1,15 @@
 """The demo's story, and one act more, as a real Prometheus sees it through both exporters."""
 
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from opentelemetry import trace
 from opentelemetry.exporter.prometheus import PrometheusMetricReader
 from opentelemetry.sdk.metrics import MeterProvider
 from prometheus_client import CollectorRegistry
+from redis.asyncio import Redis
 
 from instrumented_pool import ConnectionPool, Observer, PoolCleared
 from instrumented_pool._demo._proxy import Proxy
@@ -26,19 +27,51 @@ from support.telemetry import Telemetry
 CALM, SURGE, STALL, FORGET, KILL, BREAK = range(6)
 
 
-@dataclass(frozen=True)
+@dataclass
 class Story:
-    """What Prometheus saw of a pool's bad day, from both exporters: the jobs `ours` and `theirs`.
+    """A pool whose bad day Prometheus sees from both exporters: as the jobs `ours` and `theirs`.
 
     Attributes:
-        prometheus: which still answers.
-        acts: when each began and ended.
-        traces: the ids of all traces there were.
+        prometheus: which answers, during the story and after.
+        collector: of what `ours` shows, which may have other pools beside.
+        stage: of the demo's acts.
+        chaos: makes the connections.
+        telemetry: has the spans.
+        acts: when each act that was played began and ended.
     """
 
     prometheus: Prometheus
-    acts: list[tuple[float, float]]
-    traces: set[str]
+    collector: PoolCollector
+    stage: Stage
+    chaos: ChaosStrategy[Redis]
+    telemetry: Telemetry
+    acts: list[tuple[float, float]] = field(default_factory=list)
+
+    async def play(self) -> None:
+        """Play the demo's five acts, and one in which closes hang and an observer raises.
+
+        Each lasts until it was scraped twice more, which makes a rate of whatever happened last.
+        """
+        await self.prometheus.scraped()
+        for play in (*(act.play for act in ACTS), self._break):
+            began = time.time()
+            await play(self.stage)
+            await self.prometheus.scraped()
+            await self.prometheus.scraped()
+            self.acts.append((began, time.time()))
+
+    @property
+    def traces(self) -> set[str]:
+        """The ids of all traces there were."""
+        spans = self.telemetry.spans()
+        return {trace.format_trace_id(span.context.trace_id) for span in spans if span.context}
+
+    async def _break(self, stage: Stage) -> None:
+        self.chaos.hung_closes = 1.0
+        async with stage.traffic(4):
+            stage.pool.clear()
+            await stage.sleep(4.0)
+        self.chaos.hung_closes = 0.0
 
 
 class Breakable(Observer):
@@ -49,8 +82,8 @@ class Breakable(Observer):
 
 
 @asynccontextmanager
-async def told(*, pace: float, every: float) -> AsyncIterator[Story]:
-    """Play the demo's five acts, and one in which closes hang and an observer raises.
+async def staged(*, pace: float, every: float) -> AsyncIterator[Story]:
+    """Set the story up.
 
     Args:
         pace: what the demo's durations are multiplied by.
@@ -70,11 +103,11 @@ async def told(*, pace: float, every: float) -> AsyncIterator[Story]:
         server = await stack.enter_async_context(Valkey())
         proxy = await stack.enter_async_context(Proxy(server.host, server.port))
         recorder = Recorder()
-        strategy = ChaosStrategy(
+        chaos = ChaosStrategy(
             TracedRedis(telemetry.tracer, f"redis://{proxy.host}:{proxy.port}", socket_connect_timeout=10)
         )
         pool = ConnectionPool(
-            strategy=strategy,
+            strategy=chaos,
             name="orders-cache",
             max_size=MAX_SIZE,
             burst_limit=BURST_LIMIT,
@@ -85,30 +118,7 @@ async def told(*, pace: float, every: float) -> AsyncIterator[Story]:
         )
         stack.push_async_callback(pool.close, timeout=1.0)
         stage = Stage(pool, recorder, telemetry.tracer, proxy, server, pace, lambda _: None)
-
-        async def breaks(stage: Stage) -> None:
-            strategy.hung_closes = 1.0
-            async with stage.traffic(4):
-                pool.clear()
-                await stage.sleep(4.0)
-            strategy.hung_closes = 0.0
-
-        await prometheus.scraped()
-        plays = [*(act.play for act in ACTS), breaks]
-        acts = [await played(play, stage, prometheus) for play in plays]
-        traces = {trace.format_trace_id(span.context.trace_id) for span in telemetry.spans() if span.context}
-        yield Story(prometheus, acts, traces)
-
-
-async def played(
-    play: Callable[[Stage], Awaitable[object]], stage: Stage, prometheus: Prometheus
-) -> tuple[float, float]:
-    """Play an act, see it scraped twice, which makes a rate of whatever happened last, and say from when to when."""
-    began = time.time()
-    await play(stage)
-    await prometheus.scraped()
-    await prometheus.scraped()
-    return began, time.time()
+        yield Story(prometheus, collector, stage, chaos, telemetry)
 
 
 def current_trace() -> dict[str, str]:
