@@ -26,7 +26,7 @@ TABLE = [
     ("pool-fleet", "How many burst?", "A", FORGET, SURGE),
     ("pool-fleet", "How many callers wait?", "A", FORGET, SURGE),
     ("pool-fleet", "Does anybody give up?", "A", FORGET, FORGET),
-    ("pool-fleet", "Can all servers be connected to?", "A", KILL, KILL),
+    ("pool-fleet", "Do connects fail?", "A", KILL, KILL),
     ("pool-fleet", "Which pool is the worst?", "AB", FORGET, CALM),
     ("pool-fleet", "Which pool is the worst?", "CK", FORGET, SURGE),
     ("pool-fleet", "Which pool is the worst?", "I", FORGET, FORGET),
