@@ -79,6 +79,14 @@ def test_what_is_mounted_is_there_and_where_it_is_looked_for() -> None:
         assert set(told) <= mounts[name].keys()
 
 
+def test_rules_of_the_tree_are_mounted_where_prometheus_looks_for_them() -> None:
+    """Beside its configuration, as they are in the tree."""
+    mounted = [volume.split(":")[:2] for volume in COMPOSE["services"]["prometheus"]["volumes"]]
+    folders = {Path(pattern).parent for pattern in PROMETHEUS["rule_files"]}
+    there = [[f"./{folder}", f"/etc/prometheus/{folder}"] for folder in folders if (GRAFANA / folder).exists()]
+    assert [pair for pair in there if pair not in mounted] == []
+
+
 def test_services_wait_for_services_that_there_are() -> None:
     """And for nobody else."""
     for each in COMPOSE["services"].values():
