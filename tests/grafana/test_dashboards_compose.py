@@ -93,14 +93,6 @@ def test_services_wait_for_services_that_there_are() -> None:
         assert set(each.get("depends_on", ())) <= COMPOSE["services"].keys()
 
 
-def test_the_image_is_built_from_files_that_there_are() -> None:
-    """And from all that the build reads."""
-    recipe = COMPOSE["services"]["demo"]["build"]["dockerfile_inline"]
-    copied = [path for line in re.findall(r"^COPY (.*)$", recipe, re.MULTILINE) for path in line.split()[:-1]]
-    assert all((GRAFANA.parent / path).exists() for path in copied)
-    assert {"pyproject.toml", "README.md", "LICENSE", "instrumented_pool", "exporters", "grafana"} <= set(copied)
-
-
 def test_the_collectors_pipelines_are_made_of_what_it_has() -> None:
     """Receivers and exporters, each of which is used."""
     for kind in ("receivers", "exporters"):

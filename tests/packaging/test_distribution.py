@@ -1,6 +1,7 @@
 """The distribution as its users get it: built, installed into environments of their own, and used out of the tree."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 from zipfile import ZipFile
 
 import pytest
+import yaml
 
 pytestmark = pytest.mark.packaging
 
@@ -185,6 +187,20 @@ def assert_lays_out_the_dashboards(user: Installed) -> None:
         assert {path.name: path.read_text() for path in (user.desk / "laid-out" / folder).glob("*")} == {
             path.name: path.read_text() for path in paths
         }
+
+
+def test_compose_files_image_copies_all_that_a_build_reads(checkout: Path, tmp_path: Path) -> None:
+    """What its recipe copies is enough to build a wheel from."""
+    compose = yaml.safe_load((checkout / "grafana" / "compose.yaml").read_text())
+    recipe = compose["services"]["demo"]["build"]["dockerfile_inline"]
+    for line in re.findall(r"^COPY (.*)$", recipe, re.MULTILINE):
+        for name in line.split()[:-1]:
+            source, copy = checkout / name, tmp_path / "src" / name
+            copy.parent.mkdir(exist_ok=True)
+            shutil.copytree(source, copy) if source.is_dir() else shutil.copy2(source, copy)
+    options = ["--quiet", "--wheel", "--no-build-isolation", "--python", sys.executable]
+    succeed(UV, "build", *options, "--out-dir", tmp_path, tmp_path / "src")
+    assert list(tmp_path.glob("*.whl"))
 
 
 def test_demo_needs_no_extra_but_its_own(wheel: Path, tmp_path: Path) -> None:
