@@ -23,8 +23,8 @@ STRUCTURE_READY := grafana/structure/node_modules/ready
 PREVIEW_READY := grafana/preview/node_modules/ready
 MOVED := $(if $(filter-out $(CURDIR),$(shell cat $(READY) 2>/dev/null)),moved)
 
-.PHONY: help demo film dashboards structure preview test lint format types wheel-test datadog-assets mutants alert-matrix addresses \
-	bench bench-ready soak reference lock clean moved
+.PHONY: help demo film dashboards structure preview test lint format types wheel-test datadog-assets mutants \
+	alert-matrix addresses bench bench-ready soak reference lock clean moved
 .DEFAULT_GOAL := help
 
 help: ## List these targets
