@@ -79,8 +79,8 @@ class Bus:
         self._delivering = False
         self._behind: deque[tuple[Listeners, Event]] = deque()
         self._logged: set[tuple[int, str]] = set()
-        self._names: dict[int, str] = {}
-        self._seconds: dict[int, float] = {}
+        self._names: dict[int, str] = {}  # of the observers, by their ids
+        self._seconds: dict[str, float] = {}  # by these names
         self._until_timed = TIMED_ONE_IN
         self._subscribe()
 
@@ -96,8 +96,8 @@ class Bus:
             raise ValueError(f"{observer!r} already observes pool {self._pool_name!r}")
         observer.attached(pool)
         self.observers = (*self.observers, observer)
-        self._names[id(observer)] = free_name(type(observer).__qualname__, set(self._names.values()))
-        self._seconds[id(observer)] = 0.0
+        self._names[id(observer)] = name = free_name(type(observer).__qualname__, set(self._seconds))
+        self._seconds[name] = 0.0
         self._subscribe()
 
     def remove(self, observer: Observer, pool: "ConnectionPool[Any]") -> None:
@@ -110,7 +110,7 @@ class Bus:
             raise ValueError(f"{observer!r} does not observe pool {self._pool_name!r}")
         self.observers = tuple(known for known in self.observers if known is not observer)
         self._logged = {(key, hook) for key, hook in self._logged if key != id(observer)}
-        del self._names[id(observer)], self._seconds[id(observer)]
+        del self._seconds[self._names.pop(id(observer))]
         self._subscribe()
         observer.detached(pool)
 
@@ -124,7 +124,7 @@ class Bus:
 
     def seconds(self) -> dict[str, float]:
         """Seconds that each observer has spent in its hooks, extrapolated from the events that were timed."""
-        return {name: self._seconds.get(key, 0.0) * TIMED_ONE_IN for key, name in tuple(self._names.items())}
+        return {name: spent * TIMED_ONE_IN for name, spent in tuple(self._seconds.items())}
 
     def emit(self, listeners: Listeners, event: Event) -> None:
         """Give `event` to `listeners`; behind the present one if a hook changed the pool."""
@@ -154,9 +154,9 @@ class Bus:
         for listener in listeners:
             began = perf_counter()
             self._deliver((listener,), event)
-            spent, key = perf_counter() - began, id(listener[0])
-            if key in self._seconds:  # a hook may have removed it
-                self._seconds[key] += spent
+            spent, name = perf_counter() - began, self._names.get(id(listener[0]))
+            if name is not None:  # a hook may have removed it
+                self._seconds[name] += spent
 
     def _failed(self, observer: Observer, event: Event, error: Exception) -> None:
         self.errors += 1

@@ -22,7 +22,7 @@ import sys
 import warnings
 import weakref
 from collections import OrderedDict, deque
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Iterable
 from contextvars import Context, copy_context
 from functools import partial
 from math import inf
@@ -181,8 +181,8 @@ class _Lease(Generic[Conn]):
         if error is None and not pool._waiters and not pool._attentive and slot.doomed is None:
             slot.lease = None
             pool._idle.append(slot)
-            if pool._record_use is not None:
-                pool._record_use(monotonic() - self.since)
+            if pool._distributions is not None:
+                pool._distributions.use.record(monotonic() - self.since)
         elif pool._release(self, slot, error):
             await pool._close_of(slot, error)
 
@@ -264,7 +264,6 @@ class ConnectionPool(Generic[Conn]):
         "_name",
         "_not_at_hand",
         "_overrun",
-        "_record_use",
         "_refill_at",
         "_refill_errors",
         "_retry_at",
@@ -345,8 +344,7 @@ class ConnectionPool(Generic[Conn]):
         self._last_create_error: BaseException | None = None
         self._tally = Tally()
         self._distributions: Distributions | None = None
-        self._record_use: Callable[[float], None] | None = None  # of those, for the plainest releases
-        self._at_once_before = 0  # plainest acquires before there were any
+        self._at_once_before = 0  # plainest acquires before there were distributions
         self._bus = Bus(self._name)
         for observer in observers:
             self._bus.add(observer, self)
@@ -550,7 +548,6 @@ class ConnectionPool(Generic[Conn]):
         """From now on keep the distributions of wait, use and create seconds, which `stats()` then carries."""
         if self._distributions is None:
             self._distributions = Distributions()
-            self._record_use = self._distributions.use.record
             self._at_once_before = self._at_once()
 
     def holders(self) -> tuple[Holder, ...]:
@@ -589,9 +586,8 @@ class ConnectionPool(Generic[Conn]):
         )
 
     def __del__(self) -> None:
-        if (
-            not getattr(self, "_closed", True) and self._slots
-        ):  # of a pool whose arguments were refused there is nothing
+        closed = getattr(self, "_closed", True)  # a pool whose arguments were refused has nothing to close
+        if not closed and self._slots:
             warnings.warn(f"{self!r} was never closed; await its close()", ResourceWarning, source=self, stacklevel=2)
 
     # ------------------------------------------------------------------ acquire
@@ -993,21 +989,19 @@ class ConnectionPool(Generic[Conn]):
             allowed = self._max_size if waiter is None else self._limit  # above the hard one only after it was lowered
             if len(self._slots) - len(self._closing) > allowed:
                 reason = "shrink"
+        slot.lease = waiter if reason is None else None
         if reason is not None:
-            slot.lease = None
             self._closing[slot] = None
         elif waiter is not None:
             del waiters[waiter]
             waiter.since = now
             waiter._slot, waiter.source = slot, source
-            slot.lease = waiter
             try:
                 waiter.future.set_result(None)
             except RuntimeError:
                 if not self._loop.is_closed():  # then nobody will run any more, and what is left is only torn down
                     raise
         else:
-            slot.lease = None
             slot.idle_since = now
             self._idle.append(slot)
         return reason
@@ -1322,20 +1316,21 @@ class ConnectionPool(Generic[Conn]):
         full = f"max_waiting={self._max_waiting} callers are queued already"
         return PoolQueueFullError(f"pool {self._name!r}: {full} ({self.stats()})")
 
-    def _deadlock_error(self) -> PoolDeadlockError:
-        held = "every connection is held by a task that waits for one more"
-        return PoolDeadlockError(
-            f"{held}, so they wait for each other; use one connection for both, or let burst_limit be "
-            "larger than the number of tasks that take two",
-            stats=self.stats(),
-            holders=self.holders(),
-            last_create_error=self._last_create_error,
+    def _deadlock_error(self) -> PoolTimeoutError:
+        return self._timeout_error(
+            "every connection is held by a task that waits for one more, so they wait for each other; use one "
+            "connection for both, or let burst_limit be larger than the number of tasks that take two",
+            kind=PoolDeadlockError,
         )
 
     def _timeout_error(
-        self, what: str, stats: PoolStats | None = None, holders: tuple[Holder, ...] | None = None
+        self,
+        what: str,
+        stats: PoolStats | None = None,
+        holders: tuple[Holder, ...] | None = None,
+        kind: type[PoolTimeoutError] = PoolTimeoutError,
     ) -> PoolTimeoutError:
-        return PoolTimeoutError(
+        return kind(
             what,
             stats=stats or self.stats(),
             holders=self.holders() if holders is None else holders,
