@@ -5,12 +5,17 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from instrumented_pool import ConnectionPool, Observer, _bus, _pool
 from instrumented_pool.testing import FakeStrategy, RecordingObserver
 from support.fakes import MakePool, Pool
 from support.virtual import CLOCK, START, VirtualLoop
 from support.whole import assert_gone, assert_whole
+
+# What Hypothesis tries is the same each time, however long it takes.
+settings.register_profile("repeatable", derandomize=True, database=None, deadline=None)
+settings.load_profile("repeatable")
 
 # Eager tasks are a feature of Python 3.12: below, there is nothing to test, and so nothing to skip.
 collect_ignore = [] if sys.version_info >= (3, 12) else ["test_eager_tasks.py"]

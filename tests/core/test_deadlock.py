@@ -362,7 +362,7 @@ def nests(ways: list[Way], timeouts: list[float | None]) -> "st.SearchStrategy[l
     return st.lists(nested, min_size=1, max_size=5)
 
 
-RANDOM = settings(max_examples=100, derandomize=True, database=None, deadline=None)
+RANDOM = settings(max_examples=100)
 
 
 @RANDOM

@@ -304,8 +304,5 @@ TestPool = PoolMachine.TestCase
 TestPool.settings = settings(
     max_examples=150,
     stateful_step_count=50,
-    derandomize=True,
-    database=None,
-    deadline=None,
     suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow],
 )

@@ -187,8 +187,5 @@ TestPool = PoolMachine.TestCase
 TestPool.settings = settings(
     max_examples=60,
     stateful_step_count=40,
-    derandomize=True,
-    database=None,
-    deadline=None,
     suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow],
 )

@@ -15,9 +15,10 @@ from ddtrace.trace import tracer
 from instrumented_pool import ConnectionPool, PoolDeadlockError, PoolLoopError, PoolTimeoutError, _bus, _pool
 from instrumented_pool._demo._server import Valkey
 from instrumented_pool.compat import adapt_strategy
+from support.pages import DOCS, blocks
 from support.virtual import CLOCK, START, VirtualLoop, steps
 
-PAGE = (Path(__file__).parents[2] / "docs" / "migration.md").read_text()
+PAGE = DOCS / "migration.md"
 
 
 class Conn:
@@ -104,14 +105,10 @@ def start(pool: Pool, until: asyncio.Event | None = None) -> "asyncio.Task[Conn]
 # ---- the page
 
 
-def blocks() -> list[str]:
-    return re.findall(r"^```python\n(.*?)^```$", PAGE, flags=re.DOTALL | re.MULTILINE)
-
-
 def page() -> dict[str, Any]:
     """What the page's code defines, run from top to bottom."""
     names: dict[str, Any] = {"__name__": "page"}
-    for block in blocks():
+    for block in blocks(PAGE, "python"):
         names = {**names}  # what it defined keeps the names that it saw
         exec(compile(block, "docs/migration.md", "exec"), names)
     return names
@@ -145,13 +142,13 @@ async def test_redis_pool_of_the_page_lends(server: Valkey) -> None:
 
 def test_each_difference_of_the_page_has_its_test() -> None:
     """Its heading is the name of a test below, in the same order, and no test of a difference is without a heading."""
-    headings = re.findall(r"^### (.*)$", PAGE, flags=re.MULTILINE)
+    headings = re.findall(r"^### (.*)$", PAGE.read_text(), flags=re.MULTILINE)
     below = Path(__file__).read_text().partition("\n# ---- the differences")[2]
     assert [f"test_{heading.lower().replace(' ', '_')}" for heading in headings] == re.findall(r"def (test_\w+)", below)
 
 
 def rows() -> list[tuple[str, str]]:
-    return re.findall(r"^\| `pool\.(\w+)` \| `pool\.stats\(\)\.(\w+)` \|$", PAGE, flags=re.MULTILINE)
+    return re.findall(r"^\| `pool\.(\w+)` \| `pool\.stats\(\)\.(\w+)` \|$", PAGE.read_text(), flags=re.MULTILINE)
 
 
 async def test_what_the_pool_no_longer_has_is_in_its_stats() -> None:

@@ -16,7 +16,7 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from instrumented_pool import ConnectionPool, ConnectionStrategy, Observer
+from instrumented_pool import ConnectionPool, ConnectionStrategy, Observer, PoolTimeoutError
 from instrumented_pool._bus import HOOKS
 from instrumented_pool.metrics import Attributes
 from instrumented_pool_otel import OTelObserver
@@ -112,6 +112,16 @@ async def borrow(pool: ConnectionPool[Wire]) -> None:
     """Acquire and release at once."""
     async with pool.get_connection():
         pass
+
+
+async def one_queues_and_one_gives_up(pool: ConnectionPool[Wire]) -> "asyncio.Task[None]":
+    """To be called while all is lent: return the task that queues, to be awaited when something was given back."""
+    waiter = asyncio.create_task(borrow(pool))
+    await until(lambda: pool.stats().waiting == 1)
+    with pytest.raises(PoolTimeoutError):
+        async with pool.get_connection(timeout=0):
+            pass
+    return waiter
 
 
 @dataclass

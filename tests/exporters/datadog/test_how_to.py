@@ -10,18 +10,13 @@ from pathlib import Path
 
 from instrumented_pool._demo._server import Valkey
 from support.datadog_agent import Agent
+from support.pages import DOCS, ROOT, block
 from support.trace_agent import TraceAgent, ddtrace_run
 
-ROOT = Path(__file__).parents[3]
+PAGE = DOCS / "exporters" / "datadog.md"
 EXAMPLE = ROOT / "examples" / "datadog_quickstart.py"
 URL = "redis://localhost:6379"
 KEYS = {"DD_API_KEY": "1", "DD_APP_KEY": "2", "DD_SITE": "datadoghq.com"}
-
-
-def block(containing: str) -> str:
-    page = (ROOT / "docs" / "exporters" / "datadog.md").read_text()
-    blocks: list[str] = re.findall(r"^```\w*\n(.*?)^```$", page, flags=re.DOTALL | re.MULTILINE)
-    return next(text for text in blocks if containing in text)
 
 
 def trees(text: str) -> Counter[str]:
@@ -36,7 +31,7 @@ def numberless(lines: str) -> Iterator[str]:
 
 def test_the_page_shows_the_example_as_it_is() -> None:
     """The file that is run here."""
-    assert block("import asyncio") == EXAMPLE.read_text()
+    assert block(PAGE, "python", "import asyncio") == EXAMPLE.read_text()
 
 
 async def test_the_page_shows_what_arrives(
@@ -53,8 +48,8 @@ async def test_the_page_shows_what_arrives(
         DD_DOGSTATSD_PORT=str(agent.port),
     )
     assert URL in EXAMPLE.read_text()
-    assert trees(trace_agent.log()) == trees(block("[order]"))
-    shown = set(numberless(block("_e{")))
+    assert trees(trace_agent.log()) == trees(block(PAGE, "", "[order]"))
+    shown = set(numberless(block(PAGE, "", "_e{")))
     assert len(shown) == 6
     assert shown <= set(numberless("\n".join(agent.lines())))
 
@@ -62,7 +57,7 @@ async def test_the_page_shows_what_arrives(
 def test_the_page_posts_the_dashboard_and_every_monitor() -> None:
     """Its commands are run, but for what would leave the machine."""
     here = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
-    commands = "curl() { pwd; echo $*; }\n" + block("api dashboard")
+    commands = "curl() { pwd; echo $*; }\n" + block(PAGE, "", "api dashboard")
     done = subprocess.run(["sh", "-eu", "-c", commands], env=here | KEYS, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     posted = re.findall(r"^(/.+)\n.*-d @(\S+) https://api\.datadoghq\.com/api/v1/(\w+)$", done.stdout, re.MULTILINE)

@@ -15,12 +15,12 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
-from instrumented_pool import BOUNDS, PoolTimeoutError
+from instrumented_pool import BOUNDS
 from instrumented_pool.metrics import COUNTS, DURATIONS
 from instrumented_pool_otel import OTelObserver
 from instrumented_pool_otel.sdk import bridge
 from support.otlp import Receiver, values
-from support.telemetry import Pools, Wires, borrow, until
+from support.telemetry import Pools, Wires, one_queues_and_one_gives_up
 
 SCHEMA = "https://opentelemetry.io/schemas/1.44.0"
 TEMPORALITIES = {
@@ -56,11 +56,7 @@ async def a_bad_second(
     pool = make_pool(strategy=Wires(), name="db", observers=[observer])
     with tracer_provider.get_tracer("test").start_as_current_span("holder"):
         async with pool.get_connection():
-            waiter = asyncio.create_task(borrow(pool))
-            await until(lambda: pool.stats().waiting == 1)
-            with pytest.raises(PoolTimeoutError):
-                async with pool.get_connection(timeout=0):
-                    pass
+            waiter = await one_queues_and_one_gives_up(pool)
     await waiter
     await asyncio.to_thread(tracer_provider.shutdown)
     await asyncio.to_thread(meter_provider.shutdown)

@@ -36,7 +36,18 @@ from instrumented_pool import (
 )
 from instrumented_pool.testing import RecordingObserver
 from instrumented_pool_otel import OTelObserver
-from support.telemetry import Pools, Telemetry, Wires, borrow, hooks_called_by, parent_id, span_id, trace_id, until
+from support.telemetry import (
+    Pools,
+    Telemetry,
+    Wires,
+    borrow,
+    hooks_called_by,
+    one_queues_and_one_gives_up,
+    parent_id,
+    span_id,
+    trace_id,
+    until,
+)
 
 SECRET = "hunter2"
 
@@ -502,11 +513,7 @@ async def test_of_a_span_that_is_not_sampled_nothing_is_said(wires: Wires, make_
     pool = make_pool(strategy=wires, observers=[OTelObserver(tracer_provider=tracer, spans=mode)])  # type: ignore[arg-type]
     with use_span(Untouched(SpanContext(trace_id=1, span_id=2, is_remote=False))) as request:
         async with pool.get_connection():
-            waiter = asyncio.create_task(borrow(pool))
-            await until(lambda: pool.stats().waiting == 1)
-            with pytest.raises(PoolTimeoutError):
-                async with pool.get_connection(timeout=0):
-                    pass
+            waiter = await one_queues_and_one_gives_up(pool)
             assert get_current_span() is request
         await waiter
         await borrow(pool)

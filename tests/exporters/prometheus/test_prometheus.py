@@ -16,11 +16,11 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 from prometheus_client.values import MutexValue, get_value_class
 
-from instrumented_pool import BOUNDS, ConnectionPool, PoolTimeoutError
+from instrumented_pool import BOUNDS, ConnectionPool
 from instrumented_pool.metrics import COUNTS, DURATIONS, Attributes
 from instrumented_pool_otel import OTelObserver
 from instrumented_pool_prometheus import PoolCollector
-from support.telemetry import Pools, Wire, Wires, borrow, hooks_called_by, until
+from support.telemetry import Pools, Wire, Wires, borrow, hooks_called_by, one_queues_and_one_gives_up, until
 
 ATTRIBUTES: Attributes = {"server.address": "db.example", "server.port": 5432, "pooled.at-all": True, "weight": 0.5}
 
@@ -50,11 +50,7 @@ def samples(registry: CollectorRegistry, name: str) -> dict[str, float]:
 async def exercise(pool: ConnectionPool[Wire], wires: Wires) -> None:
     """Create, burst, queue, hand over, time out, fail, and recover."""
     async with pool.get_connection(), pool.get_connection():
-        waiter = asyncio.create_task(borrow(pool))
-        await until(lambda: pool.stats().waiting == 1)
-        with pytest.raises(PoolTimeoutError):
-            async with pool.get_connection(timeout=0):
-                pass
+        waiter = await one_queues_and_one_gives_up(pool)
     await waiter
     pool.clear()
     wires.error = OSError("no")
