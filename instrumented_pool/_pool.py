@@ -8,8 +8,9 @@ one state, and the states are counted by looking at the owners:
 
     creating   a task of the pool's, in `_creating`
     idle       the pool itself, in `_idle`
-    in_use     a lease, whether its body runs already or it is just being woken
-    closing    a future of the pool's, in `_closing`
+    in_use     a lease, from the moment it is woken until its body is over and what it gives back is reset; or, for
+               a check of what lay idle, a task of the pool's, in `_checking`
+    closing    the pool itself or a task of its own, in `_closing`
 
 Every function that frees room ends in `_grow`, every connection that loses its owner passes through `_place`, and every
 end of a connection through `_gone`.
@@ -21,8 +22,9 @@ import random
 import sys
 import warnings
 import weakref
+from bisect import insort
 from collections import OrderedDict, deque
-from collections.abc import Awaitable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from contextvars import Context, copy_context
 from functools import partial
 from math import inf
@@ -46,6 +48,7 @@ from ._events import CloseReason, FailReason, Observer, Source
 from ._holders import where_is
 from ._stats import Distribution, Distributions, Holder, PoolStats, Tally
 from ._strategy import Conn, ConnectionStrategy
+from .metrics import Attributes
 from .redaction import describe_error
 
 if sys.version_info >= (3, 12):
@@ -56,6 +59,7 @@ else:  # there `current_task` is a Python function around this very look-up, whi
     _task_on = _current_tasks.get
 
 _Task: TypeAlias = "asyncio.Task[Any]"
+_Then: TypeAlias = Callable[[BaseException | None], object]
 
 _UNBOUND = cast(asyncio.AbstractEventLoop, object())  # no task runs on it, so the first use leaves the fast path
 _DEFAULT: Final = cast(float, object())
@@ -66,6 +70,7 @@ _SUSPENSE = 0.01  # seconds from the queueing that may have closed a deadlock un
 class _Slot(Generic[Conn]):
     __slots__ = (
         "burst",
+        "checked_at",
         "close_error",
         "conn",
         "connection_id",
@@ -90,7 +95,7 @@ class _Slot(Generic[Conn]):
         self.connection_id = connection_id
         self.close_error = self.doomed = self.lease = self.settled = None
         self.expires_at = inf
-        self.idle_since = 0.0
+        self.idle_since = self.checked_at = 0.0
         self.leak_told = 0  # the acquire whose hold was reported
 
 
@@ -155,7 +160,7 @@ class _Lease(Generic[Conn]):
                 dead = pool._is_closed(slot.conn)
             except BaseException as error:
                 dead = True
-                pool._check_failed(error)
+                pool._note_escape(error)
             if not dead:
                 self._slot = slot
                 slot.lease = self
@@ -183,7 +188,16 @@ class _Lease(Generic[Conn]):
             pool._idle.append(slot)
             if pool._distributions is not None:
                 pool._distributions.use.record(monotonic() - self.since)
-        elif pool._release(self, slot, error):
+            return
+        if error is not None:
+            pool._judge(slot, error)
+        if pool._resets and (reset := pool._reset(self, slot, error)) is not None:
+            if error is not None and not isinstance(error, Exception):  # it goes on in the pool's task
+                return
+            closes = await reset
+        else:
+            closes = pool._release(self, slot, error)
+        if closes:
             await pool._close_of(slot, error)
 
     def _misused(self, how: str) -> RuntimeError:
@@ -210,7 +224,7 @@ class ConnectionPool(Generic[Conn]):
         max_lifetime: seconds after which a connection is replaced, shortened at random by up to 10 %, so that those
             made together do not end together.
         idle_timeout: seconds after which an idle connection is closed, down to `min_size`.
-        close_timeout: seconds an asynchronous `close_connection` may take.
+        close_timeout: seconds an asynchronous `close_connection` may take, and a reset or a check of a connection.
         close_errors: with "raise", leaving the `async with` waits for a close it causes and raises its error; with
             "observe" the exit does not wait, and observers alone are told.
         leak_after: seconds after which a hold is reported to `on_leak_suspected`; None never.
@@ -230,11 +244,14 @@ class ConnectionPool(Generic[Conn]):
         "_at_hand",
         "_at_once_before",
         "_attentive",
+        "_attributes",
         "_burst_limit",
         "_burst_limit_told",
         "_burst_peak",
         "_burst_started",
         "_bus",
+        "_check_after",
+        "_checking",
         "_close_errors",
         "_close_timeout",
         "_closed",
@@ -245,6 +262,7 @@ class ConnectionPool(Generic[Conn]):
         "_distributions",
         "_due",
         "_empty",
+        "_errands",
         "_filled",
         "_growing",
         "_idle",
@@ -263,9 +281,9 @@ class ConnectionPool(Generic[Conn]):
         "_most_at_once",
         "_name",
         "_not_at_hand",
-        "_overrun",
         "_refill_at",
         "_refill_errors",
+        "_resets",
         "_retry_at",
         "_slots",
         "_strategy",
@@ -312,11 +330,15 @@ class ConnectionPool(Generic[Conn]):
         self._closed = False
         self._loop = _UNBOUND
         self._thread = 0
+        self._attributes = strategy.attributes
         self._is_closed = strategy.connection_is_closed
+        self._resets = _check.overrides(strategy, "reset_connection")
+        self._check_after = strategy.check_after
         self._idle: deque[_Slot[Conn]] = deque()  # the longest idle first; lent from the other end
         self._creating: dict[_Slot[Conn], _Task | None] = {}
-        self._closing: dict[_Slot[Conn], asyncio.Future[None] | None] = {}
-        self._overrun: set[asyncio.Future[None]] = set()  # closes that did not end when cancelled
+        self._checking: dict[_Slot[Conn], asyncio.Future[None]] = {}
+        self._closing: set[_Slot[Conn]] = set()
+        self._errands: dict[asyncio.Future[None], _Then | None] = {}  # None: it has yet to end, being cancelled
         self._waiters: OrderedDict[_Lease[Conn], None] = OrderedDict()
         self._last_deadline = -inf
         self._suspecting = False  # of a deadlock
@@ -356,6 +378,11 @@ class ConnectionPool(Generic[Conn]):
     def name(self) -> str:
         """The pool's name in messages and telemetry."""
         return self._name
+
+    @property
+    def attributes(self) -> Attributes:
+        """What the strategy says of the server, for exporters: `server.address` and the like."""
+        return self._attributes
 
     @property
     def min_size(self) -> int:
@@ -612,8 +639,8 @@ class ConnectionPool(Generic[Conn]):
         self._thread = get_ident()  # a loop may be run by another thread than before
         return asyncio.current_task()
 
-    def _check_failed(self, error: BaseException) -> None:
-        """A check that raised has said that the connection is not to be trusted."""
+    def _note_escape(self, error: BaseException) -> None:
+        """What the strategy raised and is no `Exception` is raised on, once the state is whole."""
         if not isinstance(error, Exception):
             self._bus.escape(error)
 
@@ -631,12 +658,12 @@ class ConnectionPool(Generic[Conn]):
         try:
             return "stale" if self._is_closed(slot.conn) else None
         except BaseException as error:
-            self._check_failed(error)
+            self._note_escape(error)
             return "stale"
 
     def _discard(self, slot: _Slot[Conn], reason: CloseReason) -> None:
         """Close a slot that has no owner any more."""
-        self._closing[slot] = None
+        self._closing.add(slot)
         self._close(slot, reason)
 
     def _ask(self, lease: _Lease[Conn], stale: _Slot[Conn] | None) -> _Slot[Conn] | None:
@@ -991,7 +1018,7 @@ class ConnectionPool(Generic[Conn]):
                 reason = "shrink"
         slot.lease = waiter if reason is None else None
         if reason is not None:
-            self._closing[slot] = None
+            self._closing.add(slot)
         elif waiter is not None:
             del waiters[waiter]
             waiter.since = now
@@ -1012,8 +1039,6 @@ class ConnectionPool(Generic[Conn]):
             lease._slot = slot
             raise lease._misused("holds no connection yet")
         now = monotonic()
-        if error is not None and slot.doomed is None and not self._reusable(slot, error):
-            slot.doomed = "dirty"
         if self._distributions is not None:
             self._distributions.use.record(now - lease.since)
         reason, bus = self._place(slot, "handoff", now), self._bus
@@ -1028,14 +1053,58 @@ class ConnectionPool(Generic[Conn]):
             bus.raise_escaped()
         return reason is not None and reason != "stale" and self._close_errors == "raise"
 
-    def _reusable(self, slot: _Slot[Conn], error: BaseException) -> bool:
+    def _judge(self, slot: _Slot[Conn], error: BaseException) -> None:
+        """See whether what a failed body gives back may be lent again."""
+        if slot.doomed is not None:
+            return
         try:
-            return self._strategy.connection_is_reusable(slot.conn, error)
+            reusable = self._strategy.connection_is_reusable(slot.conn, error)
         except BaseException as failure:
-            if not isinstance(failure, Exception):
-                self._bus.escape(failure)
+            self._note_escape(failure)
             error.add_note(f"connection_is_reusable failed too: {describe_error(failure)}")
-            return False
+            reusable = False
+        if not reusable:
+            slot.doomed = "dirty"
+
+    def _reset(
+        self, lease: _Lease[Conn], slot: _Slot[Conn], error: BaseException | None
+    ) -> "asyncio.Future[bool] | None":
+        """Have a connection reset before it is taken back, and return what `_release` will; None: take it back now."""
+        if slot.doomed is not None:
+            return None
+        pending = None
+        try:
+            pending = self._strategy.reset_connection(slot.conn)
+            if pending is None:
+                return None
+            returned: asyncio.Future[bool] = self._loop.create_future()
+            self._entrust(pending, slot, "reset", partial(self._reset_ended, lease, slot, error, returned))
+        except BaseException as failure:
+            self._never_began(pending, failure)
+            self._reset_failed(slot, failure)
+            return None
+        return returned
+
+    def _reset_ended(
+        self,
+        lease: _Lease[Conn],
+        slot: _Slot[Conn],
+        error: BaseException | None,
+        returned: "asyncio.Future[bool]",
+        failure: BaseException | None,
+    ) -> None:
+        if failure is not None:
+            self._reset_failed(slot, failure)
+        closes = False
+        try:
+            closes = self._release(lease, slot, error)
+        finally:
+            if not returned.done() and not self._loop.is_closed():
+                returned.set_result(closes)
+
+    def _reset_failed(self, slot: _Slot[Conn], failure: BaseException) -> None:
+        slot.doomed = slot.doomed or "dirty"
+        self._close_failed(slot, "dirty", failure, monotonic())
 
     async def _close_of(self, slot: _Slot[Conn], error: BaseException | None) -> None:
         """Wait for the close that this exit caused, and raise its error, or note it on the body's.
@@ -1063,59 +1132,35 @@ class ConnectionPool(Generic[Conn]):
         pending = None
         try:
             pending = self._strategy.close_connection(slot.conn)
-            closing = self._in_task(pending) if inspect.isawaitable(pending) else None
+            if inspect.isawaitable(pending):
+                self._entrust(pending, slot, "close", partial(self._gone, slot, reason))
+                return
         except BaseException as error:
-            if inspect.iscoroutine(pending):
-                pending.close()  # the loop is closed and takes no task any more
-            if not isinstance(error, Exception):
-                self._bus.escape(error)
+            self._never_began(pending, error)
             self._gone(slot, reason, error)
-            return
-        if closing is None:
-            self._gone(slot, reason, None)
         else:
-            self._closing[slot] = closing
-            overrun = self._loop.call_later(self._close_timeout, self._close_overran, slot, reason)
-            closing.add_done_callback(partial(self._close_ended, slot, reason, overrun))
-
-    def _in_task(self, pending: Awaitable[None]) -> "asyncio.Future[None]":
-        return asyncio.ensure_future(pending, loop=self._loop)
-
-    def _close_overran(self, slot: _Slot[Conn], reason: CloseReason) -> None:
-        closing = self._closing.get(slot)
-        if closing is not None:
-            self._overrun.add(closing)
-            closing.cancel()
-            overran = f"close_connection of connection {slot.connection_id} took more than {self._close_timeout:.3f} s"
-            self._gone(slot, reason, TimeoutError(f"pool {self._name!r}: {overran}"))
-            self._bus.raise_escaped()
-
-    def _close_ended(
-        self, slot: _Slot[Conn], reason: CloseReason, overrun: asyncio.TimerHandle, closing: "asyncio.Future[None]"
-    ) -> None:
-        overrun.cancel()
-        self._overrun.discard(closing)
-        error = asyncio.CancelledError() if closing.cancelled() else closing.exception()
-        if slot in self._closing:
-            self._gone(slot, reason, error)
-            self._bus.raise_escaped()
+            self._gone(slot, reason, None)
 
     def _gone(self, slot: _Slot[Conn], reason: CloseReason, error: BaseException | None) -> None:
         """Let a closed connection leave the pool."""
         now, bus = monotonic(), self._bus
         self._slots.discard(slot)
-        del self._closing[slot]
+        self._closing.remove(slot)
         slot.close_error = error
         self._tally.closed[reason] += 1
         if error is not None:
-            self._tally.close_errors += 1
-            if bus.on_close_error:
-                bus.emit(bus.on_close_error, _events.CloseError(self, now, slot.connection_id, reason, error))
+            self._close_failed(slot, reason, error, now)
         if bus.on_closed:
             bus.emit(bus.on_closed, _events.Closed(self, now, slot.connection_id, reason, now - slot.created_at))
         if slot.settled is not None and not slot.settled.done() and not self._loop.is_closed():
             slot.settled.set_result(None)
         self._after_loss()
+
+    def _close_failed(self, slot: _Slot[Conn], reason: CloseReason, error: BaseException, now: float) -> None:
+        self._tally.close_errors += 1
+        if self._bus.on_close_error:
+            failed = _events.CloseError(self, now, slot.connection_id, reason, error)
+            self._bus.emit(self._bus.on_close_error, failed)
 
     def _after_loss(self) -> None:
         """A slot is free: end the burst, fill the room, tell `close()`."""
@@ -1125,6 +1170,39 @@ class ConnectionPool(Generic[Conn]):
             self._suspect_deadlock()
         if not self._slots and self._empty is not None and not self._loop.is_closed():
             self._empty.set()
+
+    # ------------------------------------------------------------------ errands: what a strategy does in its own time
+
+    def _entrust(self, pending: Awaitable[None], slot: _Slot[Conn], what: str, then: _Then) -> "asyncio.Future[None]":
+        """Have a task await `pending`, and call `then`, once: with how that ended, or that it took too long."""
+        errand = asyncio.ensure_future(pending, loop=self._loop)
+        overran = f"pool {self._name!r}: {what}_connection of connection {slot.connection_id} took more than"
+        timer = self._loop.call_later(self._close_timeout, self._errand_overran, errand, overran)
+        self._errands[errand] = then
+        errand.add_done_callback(partial(self._errand_ended, timer))
+        return errand
+
+    def _errand_overran(self, errand: "asyncio.Future[None]", overran: str) -> None:
+        then = self._errands[errand]
+        self._errands[errand] = None
+        errand.cancel()
+        assert then is not None
+        then(TimeoutError(f"{overran} {self._close_timeout:.3f} s"))
+        self._bus.raise_escaped()
+
+    def _errand_ended(self, timer: asyncio.TimerHandle, errand: "asyncio.Future[None]") -> None:
+        timer.cancel()
+        error = asyncio.CancelledError() if errand.cancelled() else errand.exception()
+        then = self._errands.pop(errand)
+        if then is not None:
+            then(error)
+            self._bus.raise_escaped()
+
+    def _never_began(self, pending: object, error: BaseException) -> None:
+        """What a strategy would have us await was refused by it, or by a loop that is closed and takes no task."""
+        if inspect.iscoroutine(pending):
+            pending.close()
+        self._note_escape(error)
 
     # ------------------------------------------------------------------ limits
 
@@ -1162,7 +1240,8 @@ class ConnectionPool(Generic[Conn]):
         bus = self._bus
         plain = not (self._ages or bus.on_acquire_started or bus.on_acquired_at_once)
         self._at_hand = self._idle if plain else deque()
-        self._attentive = bool(self._burst_peak or bus.on_released_to_nobody or self._idle_timeout is not None)
+        tended = self._resets or self._check_after is not None or self._idle_timeout is not None
+        self._attentive = bool(self._burst_peak or bus.on_released_to_nobody or tended)
 
     def _resize(self, max_size: int, burst_limit: int | None) -> None:
         _, max_size, burst_limit = _check.sizes(self._min_size, max_size, burst_limit)
@@ -1172,7 +1251,7 @@ class ConnectionPool(Generic[Conn]):
         surplus = []
         while self._idle and len(self._slots) - len(self._closing) > max_size:
             surplus.append(self._idle.popleft())
-            self._closing[surplus[-1]] = None
+            self._closing.add(surplus[-1])
         self._note_burst()
         for slot in surplus:
             self._close(slot, "shrink")
@@ -1192,7 +1271,7 @@ class ConnectionPool(Generic[Conn]):
                 slot.doomed = slot.doomed or reason
         idle = list(self._idle)
         self._idle.clear()
-        self._closing.update(dict.fromkeys(idle))
+        self._closing.update(idle)
         return idle
 
     def _stop(self) -> None:
@@ -1210,7 +1289,7 @@ class ConnectionPool(Generic[Conn]):
             self._bus.emit(self._bus.on_pool_closed, _events.PoolClosed(self, monotonic()))
         for slot in idle:
             self._close(slot, "pool_closed")
-        for task in list(self._creating.values()):
+        for task in (*self._creating.values(), *self._checking.values()):
             if task is not None and not self._loop.is_closed():
                 task.cancel()
         self._tell_filled(self._closed_error())
@@ -1237,6 +1316,7 @@ class ConnectionPool(Generic[Conn]):
         if self._suspecting:
             self._end_deadlock(now)
         self._retire(now)
+        self._check_idle(now)
         self._suspect_leaks()
         self._grow()
         self._schedule(now)
@@ -1268,6 +1348,42 @@ class ConnectionPool(Generic[Conn]):
                 self._idle.remove(slot)
                 self._discard(slot, reason)
 
+    def _check_idle(self, now: float) -> None:
+        """Have what has been idle for long looked at."""
+        if self._check_after is None:
+            return
+        for slot in [slot for slot in self._idle if self._check_at(slot) <= now]:
+            if slot in self._idle:
+                self._idle.remove(slot)
+                self._start_check(slot, now)
+
+    def _check_at(self, slot: _Slot[Conn]) -> float:
+        assert self._check_after is not None
+        return max(slot.idle_since, slot.checked_at) + self._check_after
+
+    def _start_check(self, slot: _Slot[Conn], now: float) -> None:
+        slot.checked_at = now
+        pending = None
+        try:
+            pending = self._strategy.check_connection(slot.conn)
+            self._checking[slot] = self._entrust(pending, slot, "check", partial(self._check_ended, slot))
+        except BaseException as error:
+            self._never_began(pending, error)
+            self._discard(slot, "stale")
+
+    def _check_ended(self, slot: _Slot[Conn], failure: BaseException | None) -> None:
+        del self._checking[slot]
+        if failure is not None:
+            slot.doomed = slot.doomed or "stale"
+        idle_since = slot.idle_since
+        reason = self._place(slot, "idle", monotonic())
+        if reason is not None:
+            self._close(slot, reason)
+        elif slot.lease is None:  # to its old place among the idle
+            self._idle.pop()
+            slot.idle_since = idle_since
+            insort(self._idle, slot, key=_idle_since)
+
     def _suspect_leaks(self) -> None:
         if self._leak_after is None:
             return
@@ -1291,7 +1407,7 @@ class ConnectionPool(Generic[Conn]):
             if lease.timer is None:
                 self._arm(lease.deadline)
                 break
-        if self._ages or self._leak_after is not None:
+        if self._ages or self._leak_after is not None or self._check_after is not None:
             for slot in self._slots:
                 if slot not in self._closing and slot not in self._creating:
                     self._arm(self._next_of(slot, now))
@@ -1302,6 +1418,8 @@ class ConnectionPool(Generic[Conn]):
         due = inf if slot.doomed is not None else slot.expires_at
         if self._idle_timeout is not None and self._spare():
             due = min(due, (slot.idle_since if lease is None else now) + self._idle_timeout)
+        if self._check_after is not None:
+            due = min(due, self._check_at(slot) if lease is None else now + self._check_after)
         if self._leak_after is not None:
             told = lease is None or slot.leak_told == lease.acquire_id
             due = min(due, (now if lease is None or told else lease.since) + self._leak_after)
@@ -1367,6 +1485,10 @@ def _reason_of(error: BaseException) -> FailReason:
     if isinstance(error, PoolQueueFullError):
         return "queue_full"
     return "cancelled"
+
+
+def _idle_since(slot: _Slot[Any]) -> float:
+    return slot.idle_since
 
 
 def _no_connection(lease: _Lease[Any]) -> str:

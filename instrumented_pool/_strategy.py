@@ -4,14 +4,23 @@ from abc import ABC, abstractmethod
 from collections.abc import Awaitable
 from typing import Generic, TypeVar
 
+from .metrics import Attributes
+
 Conn = TypeVar("Conn")
 
 
 class ConnectionStrategy(ABC, Generic[Conn]):
-    """How one kind of connection is made, checked and closed.
+    """How one kind of connection is made, checked, reset and closed.
 
-    The pool never looks inside a connection: everything it does to one goes through these methods.
+    The pool never looks inside a connection: everything it does to one goes through these methods. Three of them have
+    to be written, the others have answers that suit most.
+
+    Attributes:
+        check_after: seconds that a connection lies idle until the pool has it looked at by `check_connection`, in the
+            background, and again after as many; None is never. Read once, as the pool is built.
     """
+
+    check_after: float | None = None
 
     @abstractmethod
     async def create_connection(self) -> Conn:
@@ -36,6 +45,15 @@ class ConnectionStrategy(ABC, Generic[Conn]):
         has left the pool whatever this does.
         """
 
+    @property
+    def attributes(self) -> Attributes:
+        """What it connects to, for the exporters to put on all that they report: none by default.
+
+        The conventions' keys are `db.system.name`, `server.address`, `server.port` and `db.namespace`. Credentials are
+        refused. Read once, as the pool is built.
+        """
+        return {}
+
     def connection_is_reusable(self, conn: Conn, error: BaseException) -> bool:
         """Say whether `conn` may be lent again after the body that used it raised `error`.
 
@@ -44,3 +62,22 @@ class ConnectionStrategy(ABC, Generic[Conn]):
         connection is closed.
         """
         return isinstance(error, Exception)
+
+    def reset_connection(self, conn: Conn) -> Awaitable[None] | None:
+        """Undo what a borrower may have left behind, such as an open transaction; may be an `async def`.
+
+        Asked whenever a body is over and `conn` would be lent again. Returning None, where nothing has to be awaited,
+        costs the pool next to nothing. Otherwise the connection stays in use, and the caller in the exit of its
+        `async with`, while a task of the pool's awaits it, for at most `close_timeout` seconds. If it raises or
+        overruns, the connection is closed as `dirty`, and observers alone are told why, by `on_close_error`.
+        """
+        return None
+
+    async def check_connection(self, conn: Conn) -> None:
+        """Ask the other side whether `conn` is alive; raise if it is not.
+
+        For dead connections that look alive to `connection_is_closed`: behind a firewall that has forgotten them, of
+        a server that hangs. Asked every `check_after` seconds of idleness, in a task of the pool's, for at most
+        `close_timeout` seconds. A connection that fails is closed as `stale`; no acquire waits for the answer.
+        """
+        raise NotImplementedError

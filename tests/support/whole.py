@@ -65,6 +65,6 @@ def assert_gone(pool: Pool, strategy: FakeStrategy, recorder: RecordingObserver 
     assert sum(stats.closed.values()) == stats.created == len(strategy.created)
     assert sorted(conn.number for conn in strategy.given_up) == [conn.number for conn in strategy.created]
     assert pool._timer is None
-    assert not pool._overrun
+    assert not pool._errands
     if recorder is not None:
         recorder.assert_paired()
