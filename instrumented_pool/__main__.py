@@ -46,13 +46,14 @@ def _demo(options: argparse.Namespace) -> int:
     try:
         from ._demo._errors import CannotRun
         from ._demo._run import run
+        from ._servers import CannotStart
     except ImportError as error:
         missing = (error.name or str(error)).partition(".")[0]
         return _refuse(f"the demo needs {missing}, which is not installed: {_INSTALL}")
     _make_printable()
     try:
         return run(options)
-    except CannotRun as error:
+    except (CannotRun, CannotStart) as error:
         return _refuse(str(error))
 
 

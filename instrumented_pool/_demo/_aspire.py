@@ -13,8 +13,9 @@ import webbrowser
 from pathlib import Path
 from typing import Self
 
+from .._servers import HOST, free_port, is_there
+from .._servers._server import launcher
 from ._errors import CannotRun
-from ._server import HOST, free_port, is_there, launcher
 
 _PATIENCE = 60.0  # seconds; at its first start it unpacks itself
 _MACHINES = {"x86_64": "x64", "amd64": "x64", "aarch64": "arm64", "arm64": "arm64"}

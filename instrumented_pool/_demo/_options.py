@@ -8,12 +8,11 @@ from urllib.parse import urlsplit
 from redis.exceptions import RedisError
 
 from .._events import Observer
+from .._servers import HOST, Proxy
 from ..redaction import describe_error
 from ..strategies.redis import RedisConnectionStrategy
 from ._aspire import Dashboard, find, how_to_install
 from ._errors import CannotRun
-from ._proxy import Proxy
-from ._server import HOST
 
 
 async def reachable(url: str) -> tuple[str, int]:

@@ -17,14 +17,13 @@ from rich.console import Console
 
 from .. import ConnectionPool, PoolError
 from .._events import Observer
+from .._servers import HOST, Proxy, Valkey
 from ..redaction import redact
 from ._feed import Feed, Programme, Result, Samples, View
 from ._options import dashboard, reachable, scraped, through
 from ._plain import PlainView
-from ._proxy import Proxy
 from ._recorder import Recorder
 from ._report import report
-from ._server import HOST, Valkey
 from ._stage import BURST_LIMIT, MAX_SIZE, Stage, TracedRedis, in_background
 from ._story import ACTS, LEAK_AFTER, reckoning
 from ._telemetry import telemetry

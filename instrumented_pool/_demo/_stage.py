@@ -15,10 +15,9 @@ from redis.asyncio import Redis
 
 from .. import ConnectionPool, PoolStats, PoolTimeoutError
 from .._events import Event
+from .._servers import Proxy, Valkey
 from ..strategies.redis import RedisConnectionStrategy
-from ._proxy import Proxy
 from ._recorder import Recorder
-from ._server import Valkey
 
 MAX_SIZE = 8
 BURST_LIMIT = 12

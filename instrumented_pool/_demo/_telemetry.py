@@ -17,9 +17,9 @@ from instrumented_pool_otel import OTelObserver
 from instrumented_pool_otel.sdk import bridge
 
 from .._events import Observer
+from .._servers import is_there
 from ..redaction import redact
 from ._errors import CannotRun
-from ._server import is_there
 
 
 @dataclass(frozen=True)

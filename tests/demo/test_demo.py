@@ -18,9 +18,9 @@ import pytest
 
 from instrumented_pool.__main__ import main
 from instrumented_pool._demo import _aspire, _options, _run
-from instrumented_pool._demo._server import Valkey, free_port
 from instrumented_pool._demo._stage import Claim, Stage
 from instrumented_pool._demo._story import Act
+from instrumented_pool._servers import Valkey, free_port
 from support.otlp import Receiver
 
 DEMO = (sys.executable, "-m", "instrumented_pool", "demo")

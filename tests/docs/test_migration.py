@@ -13,7 +13,7 @@ import pytest
 from ddtrace.trace import tracer
 
 from instrumented_pool import ConnectionPool, PoolDeadlockError, PoolLoopError, PoolTimeoutError, _bus, _pool
-from instrumented_pool._demo._server import Valkey
+from instrumented_pool._servers import Valkey
 from instrumented_pool.compat import adapt_strategy
 from support.pages import DOCS, blocks
 from support.virtual import CLOCK, START, VirtualLoop, steps

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from instrumented_pool._demo._server import Valkey
+from instrumented_pool._servers import Valkey
 from support.pages import DOCS, ROOT, block
 
 README = ROOT / "README.md"

@@ -12,8 +12,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from instrumented_pool import ConnectionPool, PoolTimeoutError
-from instrumented_pool._demo._proxy import Proxy
-from instrumented_pool._demo._server import Valkey
+from instrumented_pool._servers import Proxy, Valkey
 from instrumented_pool.strategies.redis import RedisConnectionStrategy
 
 

@@ -7,7 +7,7 @@ import pytest
 from redis.asyncio import Redis
 
 from instrumented_pool import ConnectionPool
-from instrumented_pool._demo._server import Valkey
+from instrumented_pool._servers import Valkey
 from instrumented_pool.strategies.redis import RedisConnectionStrategy
 from instrumented_pool.testing import RecordingObserver, sweep_cancellations
 

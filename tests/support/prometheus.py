@@ -18,7 +18,8 @@ from urllib.parse import urlencode
 
 import pytest
 
-from instrumented_pool._demo._server import HOST, free_port, launcher
+from instrumented_pool._servers import HOST, free_port
+from instrumented_pool._servers._server import launcher
 
 Labels: TypeAlias = frozenset[tuple[str, str]]
 

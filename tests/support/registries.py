@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 from prometheus_client import CollectorRegistry, start_http_server
 
-from instrumented_pool._demo._server import HOST
+from instrumented_pool._servers import HOST
 
 
 @contextmanager

@@ -12,11 +12,10 @@ from prometheus_client import CollectorRegistry
 from redis.asyncio import Redis
 
 from instrumented_pool import ConnectionPool, Observer, PoolCleared
-from instrumented_pool._demo._proxy import Proxy
 from instrumented_pool._demo._recorder import Recorder
-from instrumented_pool._demo._server import Valkey
 from instrumented_pool._demo._stage import BURST_LIMIT, MAX_SIZE, Stage, TracedRedis
 from instrumented_pool._demo._story import ACTS, LEAK_AFTER
+from instrumented_pool._servers import Proxy, Valkey
 from instrumented_pool.testing import ChaosStrategy
 from instrumented_pool_otel import OTelObserver
 from instrumented_pool_prometheus import PoolCollector

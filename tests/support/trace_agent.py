@@ -14,7 +14,8 @@ from typing import Any, Self
 
 import pytest
 
-from instrumented_pool._demo._server import free_port, launcher
+from instrumented_pool._servers import free_port
+from instrumented_pool._servers._server import launcher
 
 _PYTHON = Path(__file__).parents[2] / ".venv-agent" / "bin" / "python"
 _PATIENCE = 30.0  # seconds in which it has to come up

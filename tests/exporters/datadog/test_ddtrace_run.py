@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from instrumented_pool._demo._server import Valkey
+from instrumented_pool._servers import Valkey
 from support.datadog_agent import Agent
 from support.trace_agent import Node, TraceAgent, ddtrace_run
 

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from instrumented_pool._demo._server import Valkey
+from instrumented_pool._servers import Valkey
 from support.datadog_agent import Agent
 from support.pages import DOCS, ROOT, block
 from support.trace_agent import TraceAgent, ddtrace_run

@@ -5,7 +5,7 @@ import re
 import sys
 from pathlib import Path
 
-from instrumented_pool._demo._server import Valkey
+from instrumented_pool._servers import Valkey
 from support.pages import DOCS, block
 
 PAGE = DOCS / "exporters" / "opentelemetry.md"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
-from instrumented_pool._demo._server import Valkey
+from instrumented_pool._servers import Valkey
 from support.otlp import Receiver, values
 
 PROGRAM = """

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from urllib.request import urlopen
 
-from instrumented_pool._demo._server import HOST, Valkey, free_port
+from instrumented_pool._servers import HOST, Valkey, free_port
 from instrumented_pool.metrics import COUNTS
 from instrumented_pool_prometheus import PoolCollector
 from support.pages import DOCS, block

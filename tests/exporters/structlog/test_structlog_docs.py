@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from instrumented_pool import FailReason
-from instrumented_pool._demo._server import Valkey
+from instrumented_pool._servers import Valkey
 from instrumented_pool_structlog._observer import FAIL_LEVELS, LEVELS
 from support.pages import DOCS, block
 

@@ -1,11 +1,10 @@
-"""The demo's proxy, which the tests of real drivers use too, in front of a real server."""
+"""The proxy in front of a real server."""
 
 import asyncio
 
 import pytest
 
-from instrumented_pool._demo._proxy import Proxy
-from instrumented_pool._demo._server import Valkey
+from instrumented_pool._servers import Proxy, Valkey
 
 
 async def ping(proxy: Proxy) -> bytes:
@@ -80,13 +79,3 @@ async def test_server_that_is_away_resets(server: Valkey, proxy: Proxy) -> None:
     server.kill()
     with pytest.raises(ConnectionResetError):
         await ping(proxy)
-
-
-async def test_killed_server_comes_back_on_its_port(server: Valkey, proxy: Proxy) -> None:
-    """Without what it knew, for it keeps nothing on disk."""
-    port, pid = server.port, server.pid
-    server.kill()
-    await server.start()
-    assert server.port == port
-    assert server.pid != pid
-    assert await ping(proxy) == b"+PONG\r\n"
