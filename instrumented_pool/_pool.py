@@ -193,6 +193,7 @@ class _Lease(Generic[Conn]):
             pool._judge(slot, error)
         if pool._resets and (reset := pool._reset(self, slot, error)) is not None:
             if error is not None and not isinstance(error, Exception):  # it goes on in the pool's task
+                reset.cancel()
                 return
             closes = await reset
         else:
@@ -1095,11 +1096,14 @@ class ConnectionPool(Generic[Conn]):
     ) -> None:
         if failure is not None:
             self._reset_failed(slot, failure)
-        closes = False
         try:
             closes = self._release(lease, slot, error)
-        finally:
-            if not returned.done() and not self._loop.is_closed():
+        except BaseException as escaped:
+            if returned.done():  # nobody waits for it any more
+                raise
+            returned.set_exception(escaped)
+        else:
+            if not returned.done():
                 returned.set_result(closes)
 
     def _reset_failed(self, slot: _Slot[Conn], failure: BaseException) -> None:
@@ -1188,7 +1192,7 @@ class ConnectionPool(Generic[Conn]):
         errand.cancel()
         assert then is not None
         then(TimeoutError(f"{overran} {self._close_timeout:.3f} s"))
-        self._bus.raise_escaped()
+        self._raise_into_loop()
 
     def _errand_ended(self, timer: asyncio.TimerHandle, errand: "asyncio.Future[None]") -> None:
         timer.cancel()
@@ -1196,7 +1200,13 @@ class ConnectionPool(Generic[Conn]):
         then = self._errands.pop(errand)
         if then is not None:
             then(error)
-            self._bus.raise_escaped()
+            self._raise_into_loop()
+
+    def _raise_into_loop(self) -> None:
+        """Raise what escaped where there is no caller but the loop: a cancellation has nobody to cancel there."""
+        if isinstance(self._bus.escaped, asyncio.CancelledError):
+            self._bus.escaped = None
+        self._bus.raise_escaped()
 
     def _never_began(self, pending: object, error: BaseException) -> None:
         """What a strategy would have us await was refused by it, or by a loop that is closed and takes no task."""
@@ -1320,7 +1330,7 @@ class ConnectionPool(Generic[Conn]):
         self._suspect_leaks()
         self._grow()
         self._schedule(now)
-        self._bus.raise_escaped()
+        self._raise_into_loop()
 
     def _expire_waiters(self, now: float) -> None:
         report: tuple[PoolStats, tuple[Holder, ...]] | None = None

@@ -6,6 +6,7 @@ from collections.abc import Awaitable
 from random import Random
 
 from .._strategy import Conn, ConnectionStrategy
+from ..metrics import Attributes
 
 
 class ChaosError(ConnectionError):
@@ -55,6 +56,7 @@ class ChaosStrategy(ConnectionStrategy[Conn]):
         self.check_failures = check_failures
         self.hung_closes = hung_closes
         self.inflicted: Counter[str] = Counter()
+        self.check_after = strategy.check_after
         self._strategy = strategy
         self._chances = {fault: Random(f"{seed} {fault}") for fault in ("connect_delay", *_SHARES)}
         self._dead: dict[int, Conn] = {}  # by identity: a connection need not be hashable
@@ -93,6 +95,19 @@ class ChaosStrategy(ConnectionStrategy[Conn]):
     def connection_is_reusable(self, conn: Conn, error: BaseException) -> bool:
         """Say what the other strategy says."""
         return self._strategy.connection_is_reusable(conn, error)
+
+    def reset_connection(self, conn: Conn) -> Awaitable[None] | None:
+        """Do what the other strategy does."""
+        return self._strategy.reset_connection(conn)
+
+    async def check_connection(self, conn: Conn) -> None:
+        """Do what the other strategy does."""
+        await self._strategy.check_connection(conn)
+
+    @property
+    def attributes(self) -> Attributes:
+        """What the other strategy says."""
+        return self._strategy.attributes
 
     def _meets(self, fault: str, share: float) -> bool:
         if not 0 <= share <= 1:

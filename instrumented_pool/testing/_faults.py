@@ -6,6 +6,7 @@ from contextlib import contextmanager
 
 from .._events import Event, Observer
 from .._strategy import Conn, ConnectionStrategy
+from ..metrics import Attributes
 
 
 class Faults:
@@ -78,6 +79,12 @@ class FaultyStrategy(ConnectionStrategy[Conn]):
 
     def __init__(self, strategy: ConnectionStrategy[Conn], faults: Faults) -> None:
         self._strategy, self._faults = strategy, faults
+        self.check_after = strategy.check_after
+
+    @property
+    def attributes(self) -> Attributes:
+        """What the other strategy says."""
+        return self._strategy.attributes
 
     async def create_connection(self) -> Conn:
         """Make a connection, unless the call fails."""
@@ -91,20 +98,31 @@ class FaultyStrategy(ConnectionStrategy[Conn]):
 
     def close_connection(self, conn: Conn) -> Awaitable[None] | None:
         """Close it, and then perhaps fail."""
-        closing = self._strategy.close_connection(conn)
-        if closing is not None:
-            return self._fail_after(closing)
-        self._faults.may_fail("close_connection")
-        return None
+        return self._then_fail(self._strategy.close_connection(conn), "close_connection")
 
     def connection_is_reusable(self, conn: Conn, error: BaseException) -> bool:
         """Say what the other strategy says, unless the call fails."""
         self._faults.may_fail("connection_is_reusable")
         return self._strategy.connection_is_reusable(conn, error)
 
-    async def _fail_after(self, closing: Awaitable[None]) -> None:
-        await closing
-        self._faults.may_fail("close_connection")
+    def reset_connection(self, conn: Conn) -> Awaitable[None] | None:
+        """Reset it, and then perhaps fail."""
+        return self._then_fail(self._strategy.reset_connection(conn), "reset_connection")
+
+    async def check_connection(self, conn: Conn) -> None:
+        """Check it, unless the call fails."""
+        self._faults.may_fail("check_connection")
+        await self._strategy.check_connection(conn)
+
+    def _then_fail(self, doing: Awaitable[None] | None, name: str) -> Awaitable[None] | None:
+        if doing is not None:
+            return self._fail_after(doing, name)
+        self._faults.may_fail(name)
+        return None
+
+    async def _fail_after(self, doing: Awaitable[None], name: str) -> None:
+        await doing
+        self._faults.may_fail(name)
 
 
 class FaultyObserver(Observer):

@@ -213,7 +213,7 @@ def test_sweep_fails_each_call_once() -> None:
 
 
 def test_sweep_fails_each_call_of_a_strategy_and_each_event() -> None:
-    """One acquire: a creation and its check, a body that fails, the close of the connection, and twelve events."""
+    """One acquire: a creation, its check, a body that fails, a reset, the close of the connection, and twelve events."""
     calls: dict[str, int] = {}
 
     async def setup(faults: Faults) -> tuple[Faults, Pool]:
@@ -236,6 +236,7 @@ def test_sweep_fails_each_call_of_a_strategy_and_each_event() -> None:
         "create_connection": 1,
         "connection_is_closed": 1,
         "connection_is_reusable": 1,
+        "reset_connection": 1,
         "close_connection": 1,
     }
     assert calls["on_acquired"] == calls["on_released"] == calls["on_closed"] == 1

@@ -5,6 +5,7 @@ from typing import Any
 
 from instrumented_pool.testing import FakeStrategy
 
+from .fakes import CarefulStrategy
 from .sweep import Scenario, Scene
 from .virtual import steps
 
@@ -129,6 +130,42 @@ async def use_as_a_whole(scene: Scene) -> None:
         await scene.use()
 
 
+async def cancelled_but_reusable(scene: Scene) -> None:
+    """A body that is cancelled gives back what its strategy will lend again."""
+    scene.strategy.connection_is_reusable = lambda conn, error: True  # type: ignore[method-assign]
+    await scene.use(3)
+
+
+async def looked_at_while_others_ask(scene: Scene) -> None:
+    """Both idle connections are looked at; one proves to be gone."""
+    await asyncio.sleep(5)
+    scene.spawn(scene.use())
+    await scene.use()
+
+
+async def two_idle_one_gone(scene: Scene) -> None:
+    """Two connections lie idle, the other side of one of them is gone."""
+    assert isinstance(scene.strategy, CarefulStrategy)
+    async with scene.pool.get_connection() as conn, scene.pool.get_connection():
+        scene.strategy.gone.add(conn)
+
+
+async def reset_fails(scene: Scene) -> None:
+    """The next reset fails."""
+    assert isinstance(scene.strategy, CarefulStrategy)
+    scene.strategy.reset_errors.append(OSError("broken"))
+
+
+def careful() -> FakeStrategy:
+    """Resets take some steps, and idle connections are looked at."""
+    return CarefulStrategy(check_after=5.0, close_steps=1)
+
+
+def careful_at_once() -> FakeStrategy:
+    """Resets take no time."""
+    return CarefulStrategy(reset_steps=None)
+
+
 def slow_to_connect() -> FakeStrategy:
     """Connecting takes some steps."""
     return FakeStrategy(create_steps=3)
@@ -173,6 +210,17 @@ SCENARIOS = {
     "clear with some lent": Scenario(clear_the_pool, one_lent_others_queue, BURST, slow_to_connect),
     "resize upwards": Scenario(raise_the_limit, one_lent, strategy=slow_to_connect),
     "resize downwards": Scenario(lower_the_limit, all_lent, WIDE, slow_to_close, lowered=4),
+    "reset": Scenario(borrow, one_idle, strategy=careful),
+    "reset at once": Scenario(borrow, one_idle, strategy=careful_at_once),
+    "reset while others queue": Scenario(borrow, one_lent_others_queue, strategy=careful),
+    "reset of a burst": Scenario(borrow, all_lent, BURST, careful),
+    "reset after a cancellation": Scenario(cancelled_but_reusable, one_lent, strategy=careful),
+    "reset in vain": Scenario(borrow, reset_fails, strategy=careful),
+    "reset as the pool closes": Scenario(close_the_pool, one_lent_others_queue, strategy=careful),
+    "look at what is idle": Scenario(looked_at_while_others_ask, two_idle_one_gone, {"max_size": 2}, careful),
+    "look at what is idle, with ages": Scenario(
+        looked_at_while_others_ask, two_idle_one_gone, {"max_size": 2, "idle_timeout": 7.0, "min_size": 1}, careful
+    ),
     "open": Scenario(open_and_use, options={"max_size": 2, "min_size": 2}, strategy=slow_to_connect),
     "open in vain": Scenario(open_and_use, create_fails, {"max_size": 2, "min_size": 2}, slow_to_connect),
     "the whole pool": Scenario(use_as_a_whole, options={"max_size": 2, "min_size": 1}, strategy=slow_to_close),

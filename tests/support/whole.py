@@ -12,7 +12,7 @@ def assert_whole(pool: Pool, *, limit: int | None = None) -> None:
     leases = _assert_one_owner_each(pool)
     stats = pool.stats()
     assert (stats.creating, stats.idle) == (len(pool._creating), len(pool._idle))
-    assert (stats.in_use, stats.closing) == (len(leases), len(pool._closing))
+    assert (stats.in_use, stats.closing) == (len(leases) + len(pool._checking), len(pool._closing))
     assert stats.total == len(pool._slots)
     assert stats.idle <= stats.max_size
     assert stats.total <= (limit or stats.limit)
@@ -26,11 +26,13 @@ def assert_whole(pool: Pool, *, limit: int | None = None) -> None:
 
 def _assert_one_owner_each(pool: Pool) -> list[Any]:
     leased = [slot for slot in pool._slots if slot.lease is not None]
-    owned = [*pool._creating, *pool._idle, *pool._closing, *leased]
+    owned = [*pool._creating, *pool._idle, *pool._checking, *pool._closing, *leased]
     assert len(owned) == len(set(owned)), "a slot has two owners"
     assert set(owned) == pool._slots, "a slot has no owner, or is owned and not in the pool"
     leases = [slot.lease for slot in leased if slot.lease is not None]
-    assert [lease._slot for lease in leases] == leased
+    resetting = len(pool._errands) - len(pool._checking)  # at most: the other errands are closes
+    assert sum(lease._slot is not slot for lease, slot in zip(leases, leased, strict=True)) <= resetting
+    assert all(lease._slot in (slot, None) for lease, slot in zip(leases, leased, strict=True))
     assert not any(lease in pool._waiters for lease in leases)
     return leased
 
@@ -53,7 +55,8 @@ def _assert_what_is_cached(pool: Pool) -> None:
     at_hand = not (pool._ages or bus.on_acquire_started or bus.on_acquired_at_once)
     assert (pool._at_hand is pool._idle) == at_hand
     assert at_hand or not pool._at_hand
-    attentive = pool._burst_peak or bus.on_released_to_nobody or pool._idle_timeout is not None
+    tended = pool._resets or pool._check_after is not None or pool._idle_timeout is not None
+    attentive = pool._burst_peak or bus.on_released_to_nobody or tended
     assert pool._attentive == bool(attentive)
 
 
