@@ -265,7 +265,7 @@ class Closed(Event):
 
 @dataclass(slots=True, eq=False)
 class CloseError(Event):
-    """`close_connection` raised, or overran `close_timeout` (then `error` is a `TimeoutError`).
+    """`close_connection` or `reset_connection` raised, or overran `close_timeout` (then `error` is a `TimeoutError`).
 
     Attributes:
         connection_id, reason: as in `Closed`.

@@ -45,7 +45,7 @@ class PoolRoster:
                 yield pool, entry.attributes
 
     def add(self, pool: "ConnectionPool[Any]", attributes: Attributes) -> Attributes:
-        """Report `pool`; return its attributes, which are `attributes` and the name that it is reported under.
+        """Report `pool`; return its attributes: its strategy's, `attributes`, and the name that it is reported under.
 
         Raises:
             ValueError: it is reported already, and would be counted twice.
@@ -55,7 +55,7 @@ class PoolRoster:
             if any(entry.pool() is pool for entry in entries):
                 raise ValueError(f"pool {pool.name!r} is reported already: give each pool one exporter of a kind")
             name = free_name(pool.name, {entry.name for entry in entries if not entry.retired})
-            entry = _Entry(ref(pool), name, {**attributes, POOL_NAME: name})
+            entry = _Entry(ref(pool), name, {**pool.attributes, **attributes, POOL_NAME: name})
             self._entries = (*(entry for entry in entries if entry.name != name), entry)
         if name != pool.name:
             _log.warning("there is a pool %r already: this one is reported as %r", pool.name, name)

@@ -6,7 +6,7 @@ points apart is in tags: those of `pool_tags()`, and those of `tags()`.
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from instrumented_pool import PoolStats
 
@@ -42,9 +42,9 @@ GAUGES: dict[str, Callable[[PoolStats], int]] = {
 POOL_KEY, SERVICE_KEY = "pool", "service"
 
 
-def pool_tags(service: str, pool: str) -> list[str]:
-    """The tags that every metric of a fixed name has."""
-    return [f"{POOL_KEY}:{pool}", f"{SERVICE_KEY}:{service}"]
+def pool_tags(service: str, pool: str, target: Mapping[str, str]) -> list[str]:
+    """The tags that every metric of a fixed name has; `target` is what the pool connects to."""
+    return [f"{POOL_KEY}:{pool}", f"{SERVICE_KEY}:{service}", *(f"{key}:{value}" for key, value in target.items())]
 
 
 def aggregation_key(service: str, pool: str) -> str:

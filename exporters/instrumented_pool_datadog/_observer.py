@@ -72,8 +72,9 @@ class DatadogObserver(Observer):
 
     def attached(self, pool: ConnectionPool[Any]) -> None:
         name = str(self._roster.add(pool, {})[POOL_NAME])
-        spans = Spans(self._tracer, self._service, {names.POOL_TAG: name})
-        tags = [] if self._watch is PerAcquireWatch else names.pool_tags(self._service, name)
+        target = {key: str(value) for key, value in pool.attributes.items()}
+        spans = Spans(self._tracer, self._service, {**target, names.POOL_TAG: name})
+        tags = [] if self._watch is PerAcquireWatch else names.pool_tags(self._service, name, target)
         client = Client(self._outlet, [*self._tags, *tags], names.aggregation_key(self._service, name))
         self._watches[pool] = self._watch(pool, self._service, client, spans, self._every)
 

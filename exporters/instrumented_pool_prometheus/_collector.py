@@ -5,11 +5,10 @@ import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import accumulate, chain
-from typing import Any, TypeAlias
+from typing import Any
 
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
-from prometheus_client.samples import Exemplar
 
 from instrumented_pool import ConnectionPool, Distribution, Observer, PoolClosed, PoolStats
 from instrumented_pool.metrics import (
@@ -28,8 +27,6 @@ from instrumented_pool.trace_ids import TraceIds, check_trace_ids
 from ._exemplars import Exemplars, Latest
 from ._names import UNITS, family_name, identifier, series_name
 
-Bucket: TypeAlias = tuple[str, float] | tuple[str, float, Exemplar]
-
 _MULTIPROCESS_VARIABLES = ("PROMETHEUS_MULTIPROC_DIR", "prometheus_multiproc_dir")  # set, be it to nothing
 
 
@@ -37,7 +34,7 @@ _MULTIPROCESS_VARIABLES = ("PROMETHEUS_MULTIPROC_DIR", "prometheus_multiproc_dir
 class Snapshot:
     """A pool at the moment of a scrape."""
 
-    labels: list[str]
+    labels: dict[str, str]
     exemplars: Latest
     stats: PoolStats
 
@@ -61,7 +58,8 @@ class PoolCollector(Observer, Collector):
         """Make a collector for the `observers` of pools and for a registry.
 
         Args:
-            attributes: put on every sample as labels, such as `server.address`, which becomes `server_address`.
+            attributes: put on every sample as labels, such as `server.address`, which becomes `server_address`; besides
+                those that each pool's strategy has, and instead of these where the keys are the same.
             trace_ids: returns the labels of an exemplar for the trace that is current, or None. Called, in the context
                 of whom it concerns, for an acquire that queued or timed out, a use that others waited for, and a new
                 connection. What it raises, and what OpenMetrics does not allow, costs the exemplar and goes to
@@ -79,7 +77,7 @@ class PoolCollector(Observer, Collector):
                 "cannot add up: let every process be scraped at a port of its own, or send the metrics by OTelObserver"
             )
         self._attributes = check_attributes(attributes)
-        self._labels = [*_labels_of(self._attributes), identifier(POOL_NAME)]
+        _check_labels(self._attributes)
         self._pools = PoolRoster()
         check_trace_ids(trace_ids)
         self._exemplars = None if trace_ids is None else Exemplars(trace_ids)
@@ -91,8 +89,9 @@ class PoolCollector(Observer, Collector):
         """Show `pool` from now on.
 
         Raises:
-            ValueError: it is shown already.
+            ValueError: it is shown already, or an attribute of its strategy makes the label of another.
         """
+        _check_labels({**pool.attributes, **self._attributes})
         self._pools.add(pool, self._attributes)
         pool.keep_distributions()
 
@@ -115,7 +114,8 @@ class PoolCollector(Observer, Collector):
     def _snapshot(self, pool: ConnectionPool[Any], attributes: Attributes) -> Snapshot:
         # The exemplars first: what comes meanwhile has no exemplar yet, rather than an exemplar no count.
         exemplars = {} if self._exemplars is None else self._exemplars.of(pool)
-        return Snapshot([_text(value) for value in attributes.values()], exemplars, pool.stats())
+        labels = {identifier(key): _text(value) for key, value in attributes.items()}
+        return Snapshot(labels, exemplars, pool.stats())
 
     def _families(self, pools: list[Snapshot]) -> Iterable[Metric]:
         for count in COUNTS:
@@ -125,42 +125,40 @@ class PoolCollector(Observer, Collector):
 
     def _count_family(self, count: Count, pools: list[Snapshot]) -> Metric:
         kind = CounterMetricFamily if count.kind == "counter" else GaugeMetricFamily
-        labels = [*self._labels, *map(identifier, count.labels)]
-        family = kind(family_name(count), count.description, labels=labels, unit=UNITS.get(count.unit, ""))
+        family = kind(family_name(count), count.description, unit=UNITS.get(count.unit, ""))
+        labels = [identifier(label) for label in count.labels]
         for pool in pools:
             exemplar = pool.exemplars.get((count.name, 0))
             for values, number in count.read(pool.stats):
-                of_point = dict(zip(labels, [*pool.labels, *values], strict=True))
+                of_point = pool.labels | dict(zip(labels, values, strict=True))
                 family.add_sample(series_name(count), of_point, number, exemplar=exemplar)
         return family
 
     def _duration_family(self, duration: Duration, pools: list[Snapshot]) -> Metric:
-        family = HistogramMetricFamily(
-            family_name(duration), duration.description, labels=self._labels, unit=UNITS[duration.unit]
-        )
+        name = family_name(duration)
+        family = HistogramMetricFamily(name, duration.description, unit=UNITS[duration.unit])
         for pool in pools:
             if (distribution := duration.read(pool.stats)) is not None:
-                exemplars = [pool.exemplars.get((duration.name, bucket)) for bucket in range(len(distribution.counts))]
-                family.add_metric(pool.labels, list(_buckets(distribution, exemplars)), distribution.sum)
+                for bucket, (bound, count) in enumerate(_buckets(distribution)):
+                    exemplar = pool.exemplars.get((duration.name, bucket))
+                    family.add_sample(f"{name}_bucket", {**pool.labels, "le": bound}, count, exemplar=exemplar)
+                family.add_sample(f"{name}_count", pool.labels, sum(distribution.counts))
+                family.add_sample(f"{name}_sum", pool.labels, distribution.sum)
         return family
 
 
-def _buckets(distribution: Distribution, exemplars: list[Exemplar | None]) -> Iterator[Bucket]:
+def _buckets(distribution: Distribution) -> Iterator[tuple[str, int]]:
     bounds = chain(map(str, distribution.bounds), ["+Inf"])
-    for bound, count, exemplar in zip(bounds, accumulate(distribution.counts), exemplars, strict=True):
-        yield (bound, count) if exemplar is None else (bound, count, exemplar)
+    return zip(bounds, accumulate(distribution.counts), strict=True)
 
 
-def _labels_of(attributes: Attributes) -> list[str]:
+def _check_labels(attributes: Attributes) -> None:
     taken = {"le", *(identifier(key) for count in COUNTS for key in (POOL_NAME, *count.labels))}
-    labels: list[str] = []
     for key in attributes:
         label = identifier(key)
         if label in taken:
             raise ValueError(f"attributes must not have the key {key!r}: its label {label!r} is taken")
         taken.add(label)
-        labels.append(label)
-    return labels
 
 
 def _text(value: AttributeValue) -> str:

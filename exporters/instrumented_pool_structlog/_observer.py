@@ -15,7 +15,7 @@ except ImportError as error:
         "StructlogObserver needs structlog: pip install 'instrumented-pool[structlog]'", name="structlog"
     ) from error
 
-from instrumented_pool import AcquireFailed, ConnectionPool, CreateFailed, Event, Holder, Observer, _check
+from instrumented_pool import AcquireFailed, ConnectionPool, CreateFailed, Event, Holder, Observer, PoolOpened, _check
 from instrumented_pool.redaction import describe_error
 from instrumented_pool.trace_ids import TraceIds, check_trace_ids, current_ids
 
@@ -138,6 +138,8 @@ class StructlogObserver(Observer):
     def _write(self, event: Event, level: int) -> None:
         own = (field.name for field in fields(event) if field.name not in ("pool", "at"))  # the time is the logger's
         values = {"pool": event.pool.name, **{name: _loggable(getattr(event, name)) for name in own}}
+        if isinstance(event, PoolOpened):
+            values |= event.pool.attributes
         failure = None
         try:
             values = {**self._ids(), **values}

@@ -8,7 +8,7 @@ import pytest
 
 from instrumented_pool import ConnectionPool, ConnectionStrategy, Event, Observer
 from instrumented_pool.testing import FakeConnection, FakeStrategy
-from support.fakes import MakePool
+from support.fakes import CarefulStrategy, MakePool
 
 SIZES = ["max_size", "burst_limit", "min_size", "max_waiting", "max_connecting"]
 SECONDS = ["acquire_timeout", "max_lifetime", "idle_timeout", "close_timeout", "leak_after"]
@@ -162,6 +162,34 @@ def test_strategy_without_a_method_cannot_be_built() -> None:
 
     with pytest.raises(TypeError, match="abstract"):
         Half()  # type: ignore[abstract]  # the mistake
+
+
+def test_check_after_without_a_check_is_refused() -> None:
+    """Nobody would be asked."""
+    strategy = FakeStrategy()
+    strategy.check_after = 30.0
+    with pytest.raises(TypeError, match=r"FakeStrategy has check_after=30\.0, but no check_connection"):
+        build(strategy=strategy)
+
+
+@pytest.mark.parametrize(("value", "error"), [(0, ValueError), (-1.0, ValueError), ("30", TypeError)])
+def test_check_after_must_be_seconds(value: Any, error: type[Exception]) -> None:
+    """Some, or None."""
+    with pytest.raises(error, match="check_after must be"):
+        build(strategy=CarefulStrategy(check_after=value))
+
+
+def test_attributes_with_credentials_are_refused() -> None:
+    """They would be on every metric; the message does not repeat them."""
+
+    class Telling(FakeStrategy):
+        @property
+        def attributes(self) -> dict[str, str]:
+            return {"dsn": f"db://me:{FakeConnection.password}@host"}
+
+    with pytest.raises(ValueError, match="holds credentials") as caught:
+        build(strategy=Telling())
+    assert FakeConnection.password not in str(caught.value)
 
 
 @pytest.mark.parametrize("value", [None, 7, Observer()])

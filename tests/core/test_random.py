@@ -14,7 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 from instrumented_pool import ConnectionPool
 from instrumented_pool.testing import FakeStrategy, Faults, FaultyObserver, RecordingObserver
 from support.callers import Caller, leave_all
-from support.fakes import Pool
+from support.fakes import CarefulStrategy, Pool
 from support.virtual import CLOCK, START, VirtualLoop, steps
 from support.whole import assert_gone, assert_whole
 
@@ -32,7 +32,8 @@ class PoolMachine(RuleBasedStateMachine):
         CLOCK.seconds = START
         self.loop = VirtualLoop()
         self.loop.set_exception_handler(self.loop.complain)
-        self.strategy, self.recorder, self.faults = FakeStrategy(), RecordingObserver(), Faults()
+        self.strategy: FakeStrategy = FakeStrategy()
+        self.recorder, self.faults = RecordingObserver(), Faults()
         self.callers: list[Caller] = []
         self.last_total = 0
 
@@ -51,6 +52,7 @@ class PoolMachine(RuleBasedStateMachine):
         observed=st.booleans(),
         close_steps=st.none() | st.integers(0, 3),
         create_steps=st.integers(0, 3),
+        careful=st.none() | st.builds(CarefulStrategy, check_after=st.none() | st.just(4.0), reset_steps=STEPS),
         options=st.fixed_dictionaries(
             {},
             optional={
@@ -71,8 +73,10 @@ class PoolMachine(RuleBasedStateMachine):
         observed: bool,
         close_steps: int | None,
         create_steps: int,
+        careful: CarefulStrategy | None,
         options: dict[str, Any],
     ) -> None:
+        self.strategy = careful or self.strategy
         self.strategy.close_steps, self.strategy.create_steps = close_steps, create_steps
         self.pool = ConnectionPool(
             strategy=self.strategy,
@@ -132,6 +136,17 @@ class PoolMachine(RuleBasedStateMachine):
     @rule()
     def next_close_fails(self) -> None:
         self.strategy.close_errors.append(OSError("broken pipe"))
+
+    @rule()
+    def next_reset_fails(self) -> None:
+        if isinstance(self.strategy, CarefulStrategy):
+            self.strategy.reset_errors.append(OSError("broken pipe"))
+
+    @precondition(lambda self: self.strategy.created)
+    @rule(which=WHICH)
+    def other_side_goes_without_a_word(self, which: int) -> None:
+        if isinstance(self.strategy, CarefulStrategy):
+            self.strategy.gone.add(self.strategy.created[-1 - which % len(self.strategy.created)])
 
     @rule()
     def server_hangs_or_recovers(self) -> None:

@@ -213,7 +213,7 @@ def test_sweep_fails_each_call_once() -> None:
 
 
 def test_sweep_fails_each_call_of_a_strategy_and_each_event() -> None:
-    """One acquire: a creation, its check, a body that fails, a reset, the close of the connection, and twelve events."""
+    """One acquire: a creation, its check, a body that fails, a reset, a close; and twelve events."""
     calls: dict[str, int] = {}
 
     async def setup(faults: Faults) -> tuple[Faults, Pool]:

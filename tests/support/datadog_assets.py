@@ -162,4 +162,4 @@ def _faults_of_term(name: str, term: str, own: set[str], variables: set[str]) ->
 
 
 def _keys_of_every_metric() -> set[str]:
-    return SENT_BY_OTHERS | {tag.partition(":")[0] for tag in names.pool_tags("", "")}
+    return SENT_BY_OTHERS | {tag.partition(":")[0] for tag in names.pool_tags("", "", {})}

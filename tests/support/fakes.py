@@ -19,7 +19,9 @@ class CarefulStrategy(FakeStrategy):
         left_behind: whether there is something to reset.
         reset_steps: loop steps that a reset takes then; None makes it a plain function.
         reset_errors: raised by the next resets, one each; None among them is one that succeeds.
+        reset_gate: while it is clear, resets that take steps wait.
         check_steps: loop steps that a look takes.
+        check_gate: while it is clear, looks wait.
         gone: connections whose other side has gone without a word, which only a look can tell.
         reset: every connection that was reset, in order.
         looked_at: every connection that was looked at, in order.
@@ -33,6 +35,9 @@ class CarefulStrategy(FakeStrategy):
         self.left_behind = True
         self.reset_steps = reset_steps
         self.reset_errors: deque[BaseException | None] = deque()
+        self.reset_gate, self.check_gate = asyncio.Event(), asyncio.Event()
+        self.reset_gate.set()
+        self.check_gate.set()
         self.check_steps = 2
         self.gone: set[FakeConnection] = set()
         self.reset: list[FakeConnection] = []
@@ -51,11 +56,13 @@ class CarefulStrategy(FakeStrategy):
         """Fail if it is among the `gone`."""
         self.looked_at.append(conn)
         await _steps(self.check_steps)
+        await self.check_gate.wait()
         if conn in self.gone:
             raise ConnectionError("nobody answers")
 
     async def _reset_slowly(self, conn: FakeConnection, count: int) -> None:
         await _steps(count)
+        await self.reset_gate.wait()
         self._reset(conn)
 
     def _reset(self, conn: FakeConnection) -> None:

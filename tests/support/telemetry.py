@@ -54,6 +54,18 @@ class Wires(ConnectionStrategy[Wire]):
         pass
 
 
+class At(Wires):
+    """Says what its wires lead to."""
+
+    def __init__(self, system: str) -> None:
+        super().__init__()
+        self._system = system
+
+    @property
+    def attributes(self) -> Attributes:
+        return {"db.system.name": self._system, "server.address": f"{self._system}.example", "server.port": 5432}
+
+
 class Pools:
     """Makes pools of wires, and closes them when the test is over."""
 

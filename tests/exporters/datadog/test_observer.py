@@ -17,8 +17,19 @@ from instrumented_pool_datadog._client import Client, Outlet
 from instrumented_pool_datadog._durations import news
 from support.datadog_agent import Agent, Clock, KeptTraces, latest, ticks, use
 from support.fakes import MakePool
+from support.telemetry import At
 
 # ---------------------------------------------------------------------- metrics
+
+
+async def test_what_the_pool_connects_to_is_tagged(agent: Agent, observer: DatadogObserver, build: MakePool) -> None:
+    """On every metric, as the strategy says it."""
+    pool = build(observer, strategy=At("pg"))
+    await use(pool)
+    await pool.close()
+    sent = agent.metrics()
+    assert sent
+    assert all(metric.tags >= {"db.system.name:pg", "server.address:pg.example", "server.port:5432"} for metric in sent)
 
 
 async def test_report_arrives_at_a_real_socket(agent: Agent, observer: DatadogObserver, build: MakePool) -> None:

@@ -21,6 +21,7 @@ from instrumented_pool.metrics import COUNTS, DURATIONS, Attributes
 from instrumented_pool_otel import OTelObserver
 from instrumented_pool_otel._instruments import _by_provider, instruments_of
 from support.telemetry import (
+    At,
     Pools,
     Telemetry,
     Wire,
@@ -430,6 +431,18 @@ async def test_the_users_attributes_are_on_everything(telemetry: Telemetry, wire
             assert attributes.items() <= dict(point.attributes or {}).items()
     for span in telemetry.spans():
         assert attributes.items() <= dict(span.attributes or {}).items()
+
+
+async def test_what_the_pool_connects_to_is_on_everything(telemetry: Telemetry, make_pool: Pools) -> None:
+    """The strategy knows; what the user gives instead comes first."""
+    pool = make_pool(strategy=At("pg"), observers=[telemetry.observer(attributes={"server.port": 6432})])
+    await borrow(pool)
+    expected = {"db.system.name": "pg", "server.address": "pg.example", "server.port": 6432}
+    for metric in telemetry.metrics().values():
+        for point in metric.data.data_points:
+            assert expected.items() <= dict(point.attributes or {}).items()
+    for span in telemetry.spans():
+        assert expected.items() <= dict(span.attributes or {}).items()
 
 
 @pytest.mark.parametrize(

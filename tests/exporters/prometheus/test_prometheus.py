@@ -20,7 +20,8 @@ from instrumented_pool import BOUNDS, ConnectionPool
 from instrumented_pool.metrics import COUNTS, DURATIONS, Attributes
 from instrumented_pool_otel import OTelObserver
 from instrumented_pool_prometheus import PoolCollector
-from support.telemetry import Pools, Wire, Wires, borrow, hooks_called_by, one_queues_and_one_gives_up, until
+from instrumented_pool_prometheus._names import identifier
+from support.telemetry import At, Pools, Wire, Wires, borrow, hooks_called_by, one_queues_and_one_gives_up, until
 
 ATTRIBUTES: Attributes = {"server.address": "db.example", "server.port": 5432, "pooled.at-all": True, "weight": 0.5}
 
@@ -207,6 +208,27 @@ def test_registering_reads_no_pool(collector: PoolCollector) -> None:
     assert not any(family.samples for family in families)
 
 
+async def test_each_pools_samples_say_what_it_connects_to(registry: CollectorRegistry) -> None:
+    """As OpenTelemetry's do; what the collector was given comes first."""
+    collector = PoolCollector(attributes={"server.address": "by-hand"})
+    registry.register(collector)
+    names = ("db", "cache")
+    pools = [ConnectionPool(strategy=At(name), name=name, max_size=1, observers=[collector]) for name in names]
+    labels = {
+        sample.labels["db_client_connection_pool_name"]: {
+            key: value for key, value in sample.labels.items() if key.startswith(("server", "db_system"))
+        }
+        for family in registry.collect()
+        for sample in family.samples
+        if sample.name == "db_client_connection_max"
+    }
+    assert labels == {
+        "db": {"server_address": "by-hand", "server_port": "5432", "db_system_name": "db"},
+        "cache": {"server_address": "by-hand", "server_port": "5432", "db_system_name": "cache"},
+    }
+    assert [pool.attributes["server.address"] for pool in pools] == ["db.example", "cache.example"]
+
+
 @pytest.mark.parametrize(
     ("attributes", "message"),
     [
@@ -230,8 +252,7 @@ def test_attributes_that_make_one_label_are_refused(attributes: dict[str, str], 
 
 def test_a_label_does_not_begin_with_a_digit() -> None:
     """Prometheus would not read it."""
-    collector = PoolCollector(attributes={"2nd": "x"})
-    assert collector._labels[0] == "_2nd"
+    assert identifier("2nd") == "_2nd"
 
 
 @pytest.mark.parametrize("value", ["anywhere", ""])

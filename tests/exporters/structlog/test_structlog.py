@@ -15,6 +15,7 @@ from instrumented_pool.testing import FakeConnection, FakeStrategy
 from instrumented_pool_structlog import StructlogObserver
 from instrumented_pool_structlog._observer import LEVELS, ROUTINE_LEVELS
 from support.fakes import MakePool, Pool
+from support.telemetry import At
 
 SECRET = FakeConnection.password
 
@@ -45,6 +46,21 @@ async def test_nothing_routine_is_logged_unless_asked(build: MakePool) -> None:
         ("on_pool_opened", "info"),
         ("on_pool_closed", "info"),
     ]
+
+
+async def test_first_line_says_what_the_pool_connects_to() -> None:
+    """As the strategy says it, once a pool."""
+    with capture_logs() as lines:
+        async with ConnectionPool(strategy=At("pg"), max_size=1, name="orders", observers=[StructlogObserver()]):
+            pass
+    assert lines[0] == {
+        "event": "on_pool_opened",
+        "log_level": "info",
+        "pool": "orders",
+        "db.system.name": "pg",
+        "server.address": "pg.example",
+        "server.port": 5432,
+    }
 
 
 def test_hooks_that_are_not_logged_are_not_subscribed() -> None:

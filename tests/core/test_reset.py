@@ -1,0 +1,133 @@
+"""What a strategy undoes of what a borrower left behind, before anybody else has the connection."""
+
+import asyncio
+
+import pytest
+
+from instrumented_pool import Closed, CloseError, PoolTimeoutError, Released
+from instrumented_pool.testing import RecordingObserver
+from support.callers import callers
+from support.fakes import CarefulStrategy, MakePool
+from support.virtual import steps
+
+
+@pytest.fixture
+def strategy() -> CarefulStrategy:
+    """Resets take two steps, unless a test says otherwise."""
+    return CarefulStrategy()
+
+
+async def test_connection_is_reset_before_it_lies_idle(make_pool: MakePool, strategy: CarefulStrategy) -> None:
+    """The exit waits for it."""
+    pool = make_pool()
+    async with pool.get_connection() as conn:
+        pass
+    assert strategy.reset == [conn]
+    assert pool.stats().idle == 1
+
+
+async def test_connection_is_reset_before_it_is_handed_on(make_pool: MakePool, strategy: CarefulStrategy) -> None:
+    """Who queues has it when the reset is over, and not before."""
+    pool = make_pool()
+    holder, queued = await callers(pool, 2)
+    holder.let_go()
+    await steps(2)
+    assert (pool.stats().in_use, pool.stats().waiting, strategy.reset) == (1, 1, [])
+    await steps()
+    assert strategy.reset == [holder.conn]
+    assert queued.conn is holder.conn
+    await queued.leave()
+
+
+async def test_exit_with_nothing_to_reset_does_not_yield(make_pool: MakePool, strategy: CarefulStrategy) -> None:
+    """A strategy that looks at its driver's state costs no step of the loop."""
+    pool = make_pool()
+    async with pool.get_connection():
+        strategy.left_behind = False
+    lease = pool.get_connection()
+    await lease.__aenter__()
+    with pytest.raises(StopIteration):
+        lease.__aexit__(None, None, None).send(None)
+
+
+@pytest.mark.parametrize("reset_steps", [None, 2], ids=["at once", "in some steps"])
+async def test_connection_whose_reset_fails_is_closed(
+    make_pool: MakePool, strategy: CarefulStrategy, recorder: RecordingObserver, reset_steps: int | None
+) -> None:
+    """The caller has had what it wanted and is not bothered; observers are told why."""
+    pool, error = make_pool(observers=[recorder]), OSError("broken")
+    strategy.reset_steps = reset_steps
+    strategy.reset_errors.append(error)
+    async with pool.get_connection() as conn:
+        pass
+    assert strategy.closed == [conn]
+    assert [(event.reason, event.error) for event in recorder.of(CloseError)] == [("dirty", error)]
+    assert recorder.one(Closed).reason == "dirty"
+    assert pool.stats().close_errors == 1
+
+
+async def test_reset_that_overruns_its_time_is_given_up(
+    make_pool: MakePool, strategy: CarefulStrategy, recorder: RecordingObserver
+) -> None:
+    """After `close_timeout` the connection is closed, and whoever queues gets a new one."""
+    pool = make_pool(close_timeout=2.0, acquire_timeout=None, observers=[recorder])
+    holder, queued = await callers(pool, 2)
+    strategy.reset_gate.clear()
+    holder.let_go()
+    await asyncio.sleep(1.9)
+    assert queued.waits
+    await asyncio.sleep(0.2)
+    assert queued.conn is strategy.created[1]
+    assert "reset_connection of connection 1 took more than 2.000 s" in str(recorder.one(CloseError).error)
+    strategy.reset_gate.set()
+    await queued.leave()
+
+
+async def test_cancelled_exit_leaves_the_reset_to_the_pool(make_pool: MakePool, strategy: CarefulStrategy) -> None:
+    """The connection comes back all the same, reset."""
+    pool = make_pool()
+    (holder,) = await callers(pool, 1)
+    holder.let_go()
+    await steps(1)
+    await holder.cancel()
+    await steps()
+    assert strategy.reset == [holder.conn]
+    assert pool.stats().idle == 1
+
+
+async def test_connection_that_is_closed_anyway_is_not_reset(make_pool: MakePool, strategy: CarefulStrategy) -> None:
+    """After a cancelled body, and after `clear()`."""
+    pool = make_pool(max_size=2)
+    cancelled, cleared = await callers(pool, 2)
+    await cancelled.cancel()
+    pool.clear()
+    await cleared.leave()
+    assert strategy.reset == []
+    assert len(strategy.closed) == 2
+
+
+async def test_failed_body_is_reset_after_and_raises_its_own_error(
+    make_pool: MakePool, strategy: CarefulStrategy, recorder: RecordingObserver
+) -> None:
+    """Also where the reset fails."""
+    pool, error = make_pool(observers=[recorder]), ValueError("of the application")
+    strategy.reset_errors.append(OSError("broken"))
+    (holder,) = await callers(pool, 1)
+    await holder.leave(error)
+    assert await holder.error() is error
+    assert recorder.one(Released).error is error
+    assert recorder.one(Closed).reason == "dirty"
+
+
+async def test_closing_pool_waits_for_a_reset(make_pool: MakePool, strategy: CarefulStrategy) -> None:
+    """The holder is named where that takes too long."""
+    pool = make_pool(close_timeout=30.0)
+    (holder,) = await callers(pool, 1)
+    strategy.reset_gate.clear()
+    holder.let_go()
+    await steps()
+    with pytest.raises(PoolTimeoutError) as caught:
+        await pool.close(timeout=1)
+    assert len(caught.value.holders) == 1
+    strategy.reset_gate.set()
+    await pool.close(timeout=1)
