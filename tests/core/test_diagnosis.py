@@ -1,6 +1,7 @@
 """Rule 12: who holds the connections, for how long, and where they are now."""
 
 import asyncio
+import textwrap
 from collections.abc import AsyncIterator, Generator
 from typing import Any
 
@@ -136,6 +137,52 @@ async def test_suspended_task_is_followed_down_its_awaits(make_pool: MakePool) -
     assert frames(pool) == ["handler", "deep", "deeper", "sleep"]
     (holder,) = pool.holders()
     assert holder.where[1].startswith("deep (core/test_diagnosis.py:")
+    await end(task)
+
+
+def installed(source: str) -> Any:
+    """The function that a package of somebody else's would have."""
+    names: dict[str, Any] = {}
+    exec(compile(textwrap.dedent(source), "/usr/lib/python3/site-packages/framework/app.py", "exec"), names)
+    return names["run"]
+
+
+async def test_of_libraries_only_what_was_called_last_and_the_innermost_are_told(make_pool: MakePool) -> None:
+    """Not the framework around the application's own code, nor the inside of the driver; of a running task, too."""
+    pool = make_pool()
+    serve = installed("async def run(handler): await handler()")
+    query = installed("""
+        import asyncio
+        async def inside(): await asyncio.sleep(100)
+        async def run(): await inside()
+        """)
+    running: list[str] = []
+
+    async def endpoint() -> None:
+        running.extend(frames(pool))
+        await query()
+
+    async def middleware() -> None:
+        await serve(endpoint)
+
+    task = await held(pool, lambda: serve(middleware))
+    assert running == ["handler", "middleware", "endpoint", "frames"]
+    assert frames(pool) == ["handler", "middleware", "endpoint", "run", "sleep"]
+    await end(task)
+
+
+async def test_task_of_libraries_alone_is_told_whole(make_pool: MakePool) -> None:
+    """Rather than not at all."""
+    pool = make_pool()
+    run = installed("""
+        import asyncio
+        async def run(pool):
+            async with pool.get_connection():
+                await asyncio.sleep(100)
+        """)
+    task = asyncio.ensure_future(run(pool))
+    await steps()
+    assert frames(pool) == ["run", "sleep"]
     await end(task)
 
 
