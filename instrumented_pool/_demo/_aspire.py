@@ -1,23 +1,17 @@
 """The Aspire dashboard, where it is installed: a process of ours that shows the traces in a browser."""
 
-import asyncio
 import contextlib
 import os
 import platform
 import shutil
-import signal
 import subprocess
 import sys
-import time
 import webbrowser
 from pathlib import Path
-from typing import Self
+from typing import ClassVar
 
-from .._servers import HOST, free_port, is_there
-from .._servers._server import launcher
-from ._errors import CannotRun
+from .._servers import Server, free_port, is_there
 
-_PATIENCE = 60.0  # seconds; at its first start it unpacks itself
 _MACHINES = {"x86_64": "x64", "amd64": "x64", "aarch64": "arm64", "arm64": "arm64"}
 
 
@@ -51,30 +45,37 @@ def _global_roots() -> list[Path]:
     return []
 
 
-class Dashboard:
-    """A running dashboard.
+class Dashboard(Server):
+    """A running dashboard."""
 
-    Attributes:
-        url: where a browser finds it.
-        otlp: where it takes OTLP over HTTP.
-    """
+    name: ClassVar[str] = "Aspire"
+    patience: ClassVar[float] = 60.0  # at its first start it unpacks itself
 
     def __init__(self, executable: str) -> None:
-        self._executable = executable
-        self._process: subprocess.Popen[bytes] | None = None
-        self.url, self.otlp = f"http://{HOST}:{free_port()}", f"http://{HOST}:{free_port()}"
+        super().__init__()
+        self._executable = os.path.abspath(executable)
+        self._otlp = 0
 
-    async def __aenter__(self) -> Self:
-        try:
-            self._process = self._spawn()
-            await self._up()
-        except BaseException:
-            self.stop()
-            raise
-        return self
+    @property
+    def url(self) -> str:
+        """Where a browser finds it."""
+        return f"http://{self.host}:{self.port}"
 
-    async def __aexit__(self, *_: object) -> None:
-        self.stop()
+    @property
+    def otlp(self) -> str:
+        """Where it takes OTLP over HTTP."""
+        return f"http://{self.host}:{self._otlp}"
+
+    def command(self) -> list[str]:
+        """The dashboard alone, which lets everybody in."""
+        self._otlp = free_port()
+        words = ["dashboard", "run", "--allow-anonymous", "--non-interactive", "--nologo", "--frontend-url", self.url]
+        words += ["--otlp-http-url", self.otlp, "--otlp-grpc-url", f"http://{self.host}:{free_port()}"]
+        return [self._executable, *words]
+
+    async def answers(self) -> bool:
+        """Whether traces can be sent to it."""
+        return await is_there(self.host, self._otlp)
 
     def link(self, trace_id: str) -> str:
         """Where one trace is shown."""
@@ -84,29 +85,3 @@ class Dashboard:
         """Open a browser at a trace, where there is a desktop to open it on."""
         if sys.platform == "darwin" or os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"):
             webbrowser.open(self.link(trace_id))
-
-    def stop(self) -> None:
-        """End it, and what it started."""
-        if self._process is not None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait()
-            self._process = None
-
-    def _spawn(self) -> subprocess.Popen[bytes]:
-        words = ["dashboard", "run", "--allow-anonymous", "--non-interactive", "--nologo", "--frontend-url", self.url]
-        words += ["--otlp-http-url", self.otlp, "--otlp-grpc-url", f"http://{HOST}:{free_port()}"]
-        return subprocess.Popen(
-            [*launcher(), self._executable, *words],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            process_group=0,
-        )
-
-    async def _up(self) -> None:
-        deadline, port = time.monotonic() + _PATIENCE, int(self.otlp.rpartition(":")[2])
-        while not await is_there(HOST, port):
-            if self._process is None or self._process.poll() is not None or time.monotonic() > deadline:
-                raise CannotRun(f"the Aspire dashboard does not start ({self._executable})")
-            await asyncio.sleep(0.1)

@@ -106,7 +106,10 @@ class Server(ABC):
             if await self._is_up():
                 self._has_been_up = True
                 return
+            hangs = self._process is not None and self._process.poll() is None
             self.kill()
+            if hangs:
+                break
         raise CannotStart(f"{self.name} does not start: {self.last_words()}")
 
     def kill(self) -> None:
@@ -156,9 +159,10 @@ class Server(ABC):
         return False
 
     def _spawn(self) -> subprocess.Popen[bytes]:
+        launcher = [sys.executable, "-ISc", _LAUNCHER, str(int(self.farewell)), str(os.getpid())]
         with self.log.open("wb") as log:
             return subprocess.Popen(
-                [*launcher(self.farewell), *self.command()],
+                [*(launcher if sys.platform == "linux" else []), *self.command()],
                 cwd=self.directory,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -176,12 +180,6 @@ class Server(ABC):
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, number)
             os.killpg(self._process.pid, number)
-
-
-def launcher(farewell: signal.Signals = signal.SIGKILL) -> list[str]:
-    """What to put before a command, for it to be sent a signal when this process ends."""
-    here = [sys.executable, "-ISc", _LAUNCHER, str(int(farewell)), str(os.getpid())]
-    return here if sys.platform == "linux" else []
 
 
 def _descendants(pid: int) -> Iterator[int]:

@@ -8,18 +8,14 @@ import http.client
 import json
 import shutil
 import subprocess
-import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 from urllib.parse import urlencode
 
-import pytest
-
-from instrumented_pool._servers import HOST, free_port
-from instrumented_pool._servers._server import launcher
+from instrumented_pool._servers import HOST, NotInstalled, Server
 
 Labels: TypeAlias = frozenset[tuple[str, str]]
 
@@ -35,7 +31,7 @@ class Exemplar:
     value: float
 
 
-class Prometheus:
+class Prometheus(Server):
     """The server of Debian's package as a process of ours, with exemplars, its data in a directory of its own.
 
     Args:
@@ -44,30 +40,35 @@ class Prometheus:
         rules: files of recording and alerting rules.
     """
 
+    name: ClassVar[str] = "Prometheus"
+    patience: ClassVar[float] = _PATIENCE
+
     def __init__(self, ports: Mapping[str, int], *, every: float = 2.0, rules: tuple[Path, ...] = ()) -> None:
-        self._binary = _find("prometheus")
+        super().__init__()
         self._ports = ports
         self._every = f"{round(every * 1000)}ms"
         self._rules = rules
-        self._directory = tempfile.TemporaryDirectory(prefix="instrumented-pool-prometheus-")
-        self._process: subprocess.Popen[bytes] | None = None
-        self.port = 0
 
     @property
     def url(self) -> str:
         """Where a browser finds it."""
-        return f"http://{HOST}:{self.port}"
+        return f"http://{self.host}:{self.port}"
 
-    async def __aenter__(self) -> Self:
-        try:
-            await self._start()
-        except BaseException:
-            self._stop()
-            raise
-        return self
+    def command(self) -> list[str]:
+        """Debian's, with a configuration of its own."""
+        config = self.directory / "prometheus.json"  # JSON is YAML
+        config.write_text(json.dumps(self._config()))
+        options = {
+            "config.file": config,
+            "web.listen-address": f"{self.host}:{self.port}",
+            "storage.tsdb.path": self.directory / "data",
+            "enable-feature": "exemplar-storage",
+        }
+        return [_find("prometheus"), *(f"--{name}={value}" for name, value in options.items())]
 
-    async def __aexit__(self, *_: object) -> None:
-        self._stop()
+    async def answers(self) -> bool:
+        """Whether it says that it is ready."""
+        return (await asyncio.to_thread(self._request, "/-/ready"))[0] == 200
 
     async def query(self, promql: str) -> dict[Labels, float]:
         """What an expression is worth now, by the labels of each series other than `job` and `instance`."""
@@ -109,17 +110,6 @@ class Prometheus:
         targets = (await self._get("/api/v1/targets"))["activeTargets"]
         return f"not scraped in {_PATIENCE:.0f} s: {[(each['scrapeUrl'], each['lastError']) for each in targets]}"
 
-    async def _start(self) -> None:
-        config = Path(self._directory.name) / "prometheus.json"  # JSON is YAML
-        config.write_text(json.dumps(self._config()))
-        # Between our finding a free port and its being taken, somebody else may: then try another.
-        for _ in range(5):
-            self.port = free_port()
-            if await self._started(config):
-                return
-            self._kill()
-        raise AssertionError(f"Prometheus does not start: {self._log.read_text(errors='replace')[-2000:]}")
-
     def _config(self) -> dict[str, Any]:
         return {
             "global": {"scrape_interval": self._every, "evaluation_interval": self._every},
@@ -129,32 +119,6 @@ class Prometheus:
                 for job, port in self._ports.items()
             ],
         }
-
-    async def _started(self, config: Path) -> bool:
-        self._process = process = self._spawn(config)
-        deadline = time.monotonic() + _PATIENCE
-        while process.poll() is None and time.monotonic() < deadline:
-            if await asyncio.to_thread(self._ready):
-                return True
-            await asyncio.sleep(0.02)
-        return False
-
-    def _spawn(self, config: Path) -> subprocess.Popen[bytes]:
-        options = {
-            "config.file": config,
-            "web.listen-address": f"{HOST}:{self.port}",
-            "storage.tsdb.path": f"{self._directory.name}/data",
-            "enable-feature": "exemplar-storage",
-        }
-        command = [*launcher(), self._binary, *(f"--{name}={value}" for name, value in options.items())]
-        with self._log.open("wb") as log:
-            return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-
-    def _ready(self) -> bool:
-        try:
-            return self._request("/-/ready")[0] == 200
-        except OSError:
-            return False
 
     async def _get(self, path: str, **parameters: object) -> Any:
         status, body = await asyncio.to_thread(self._request, f"{path}?{urlencode(parameters)}")
@@ -171,20 +135,6 @@ class Prometheus:
         finally:
             connection.close()
 
-    @property
-    def _log(self) -> Path:
-        return Path(self._directory.name) / "prometheus.log"
-
-    def _kill(self) -> None:
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-            self._process = None
-
-    def _stop(self) -> None:
-        self._kill()
-        self._directory.cleanup()
-
 
 def promtool(*arguments: str | Path, reads: str = "") -> subprocess.CompletedProcess[str]:
     """Run promtool, which reads a text, and give back what it says."""
@@ -195,7 +145,7 @@ def promtool(*arguments: str | Path, reads: str = "") -> subprocess.CompletedPro
 def _find(program: str) -> str:
     path = shutil.which(program)
     if path is None:
-        pytest.skip(
+        raise NotInstalled(
             f"{program} is not here: apt-get install prometheus, or have the release's two binaries on the PATH"
         )
     return path

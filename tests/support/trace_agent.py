@@ -1,21 +1,18 @@
 """Datadog's own test agent, in an environment of its own, and programs that `ddtrace-run` traces to it."""
 
+import asyncio
 import json
 import os
+import signal
 import subprocess
 import sys
-import tempfile
-import time
 import urllib.request
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar
 
-import pytest
-
-from instrumented_pool._servers import free_port
-from instrumented_pool._servers._server import launcher
+from instrumented_pool._servers import NotInstalled, Server, free_port
 
 _PYTHON = Path(__file__).parents[2] / ".venv-agent" / "bin" / "python"
 _PATIENCE = 30.0  # seconds in which it has to come up
@@ -41,69 +38,38 @@ class Node:
             yield from (f"  {line}" for line in child._lines())
 
 
-class TraceAgent:
+class TraceAgent(Server):
     """`ddapm-test-agent` on free ports of the loopback interface."""
 
-    def __init__(self) -> None:
+    name: ClassVar[str] = "ddapm-test-agent"
+    patience: ClassVar[float] = _PATIENCE
+    farewell: ClassVar[signal.Signals] = signal.SIGTERM
+
+    @property
+    def url(self) -> str:
+        """Where traces are sent to."""
+        return f"http://{self.host}:{self.port}"
+
+    def command(self) -> list[str]:
+        """That of the environment which it has of its own."""
         if not _PYTHON.exists():
-            pytest.skip("there is no ddapm-test-agent in .venv-agent: `make test` puts it there")
-        self._directory = tempfile.TemporaryDirectory(prefix="instrumented-pool-agent-")
-        self._log = Path(self._directory.name) / "agent.log"
-        self._start()
+            raise NotInstalled("there is no ddapm-test-agent in .venv-agent: `make test` puts it there")
+        ports = {"--port": self.port, "--otlp-http-port": free_port(), "--otlp-grpc-port": free_port()}
+        return [str(_PYTHON), "-m", "ddapm_test_agent.agent", *(str(word) for pair in ports.items() for word in pair)]
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._process.terminate()
-        self._process.wait()
-        self._directory.cleanup()
-
-    def _start(self) -> None:
-        # Between our finding free ports and the agent's taking them, somebody else may: then try others.
-        for _ in range(5):
-            ports = [str(free_port()) for _ in range(3)]
-            self.url = f"http://127.0.0.1:{ports[0]}"
-            options = ["--port", ports[0], "--otlp-http-port", ports[1], "--otlp-grpc-port", ports[2]]
-            command = [*launcher(), str(_PYTHON), "-m", "ddapm_test_agent.agent", *options]
-            with self._log.open("w") as log:
-                self._process = subprocess.Popen(
-                    command,
-                    cwd=self._directory.name,
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=log,
-                    process_group=0,  # a Ctrl-C at the terminal is for us
-                )
-            if self._answers():
-                return
-        raise AssertionError(f"the test agent does not start:\n{self.log()}")
-
-    def _answers(self) -> bool:
-        deadline = time.monotonic() + _PATIENCE
-        while self._process.poll() is None and time.monotonic() < deadline:
-            try:
-                self._get("/info")
-            except OSError:
-                time.sleep(0.02)
-            else:
-                return True
-        self._process.kill()
-        self._process.wait()
-        return False
-
-    def _get(self, path: str) -> Any:
-        with urllib.request.urlopen(self.url + path, timeout=_PATIENCE) as answer:
-            return json.load(answer)
-
-    def log(self) -> str:
-        """What it has printed."""
-        return self._log.read_text()
+    async def answers(self) -> bool:
+        """Whether it says what it is."""
+        await asyncio.to_thread(self._get, "/info")
+        return True
 
     def traces(self) -> list[Node]:
         """The root of every trace that arrived, in the order in which they began."""
         spans = [span for trace in self._get("/test/traces") for span in trace]
         return _below(0, sorted(spans, key=lambda span: int(span["start"])))
+
+    def _get(self, path: str) -> Any:
+        with urllib.request.urlopen(self.url + path, timeout=_PATIENCE) as answer:
+            return json.load(answer)
 
 
 def _below(parent_id: int, spans: list[dict[str, Any]]) -> list[Node]:

@@ -26,9 +26,9 @@ def agent() -> Iterator[Agent]:
 
 
 @pytest.fixture
-def trace_agent() -> Iterator[TraceAgent]:
+async def trace_agent() -> AsyncIterator[TraceAgent]:
     """Datadog's test agent."""
-    with TraceAgent() as trace_agent:
+    async with TraceAgent() as trace_agent:
         yield trace_agent
 
 

@@ -48,7 +48,7 @@ async def test_the_page_shows_what_arrives(
         DD_DOGSTATSD_PORT=str(agent.port),
     )
     assert URL in EXAMPLE.read_text()
-    assert trees(trace_agent.log()) == trees(block(PAGE, "", "[order]"))
+    assert trees(trace_agent.log.read_text()) == trees(block(PAGE, "", "[order]"))
     shown = set(numberless(block(PAGE, "", "_e{")))
     assert len(shown) == 6
     assert shown <= set(numberless("\n".join(agent.lines())))
