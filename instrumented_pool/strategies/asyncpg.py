@@ -90,9 +90,14 @@ class AsyncpgConnectionStrategy(PostgresStrategy[asyncpg.Connection]):
             or conn._log_listeners
             or protocol._is_cancelling()
         ):
-            undoing: Awaitable[None] = conn.reset()
-            return undoing
+            return _reset(conn)
         return None
+
+
+async def _reset(conn: asyncpg.Connection) -> None:
+    # Only when the server has confirmed a cancellation is it known whether that came too late, after a BEGIN.
+    await conn._protocol._wait_for_cancellation()
+    await conn.reset()
 
 
 def _attributes(dsn: str | None, kwargs: dict[str, Any]) -> Attributes:

@@ -321,6 +321,19 @@ async def test_connection_survives_a_cancelled_query(way: Way) -> None:
         assert pool.stats().created == 1
 
 
+async def test_transaction_begun_by_a_query_cancelled_too_late_is_rolled_back(way: Way) -> None:
+    """The server had begun it when it was told to stop; the next borrower begins its own."""
+    async with ConnectionPool(strategy=way.strategy(), max_size=1) as pool:
+        async with pool.get_connection():
+            way.proxy.delay = 0.1
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.05):
+                await _borrowed(pool, lambda conn: conn.execute("BEGIN"))
+        async with pool.get_connection() as conn, conn.transaction():
+            assert await way.driver.ask(conn, "mine") == "mine"
+        assert pool.stats().created == 1
+
+
 async def test_nobody_reads_anothers_reply_however_many_are_cancelled(way: Way) -> None:
     """Tokens are compared over 2,000 queries, most of them cancelled at some moment, in and out of transactions."""
     moments = random.Random(6)
@@ -328,9 +341,12 @@ async def test_nobody_reads_anothers_reply_however_many_are_cancelled(way: Way) 
 
     async def borrow(token: str) -> str:
         async with pool.get_connection() as conn:
-            if moments.random() < 0.3:
+            kind = moments.random()
+            if kind < 0.3:
                 async with conn.transaction():
                     return await way.driver.ask(conn, token)
+            if kind < 0.4:
+                await conn.execute("BEGIN")
             return await way.driver.ask(conn, token)
 
     async with ConnectionPool(strategy=way.strategy(), max_size=4) as pool:
