@@ -5,7 +5,7 @@ import os
 import random
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import asyncpg  # type: ignore[import-untyped]
@@ -13,21 +13,11 @@ import psycopg
 import pytest
 
 from instrumented_pool import ConnectionPool, PoolTimeoutError
-from instrumented_pool._servers import Postgres, Proxy
-from support.postgresql import DRIVERS, Driver, Way, way_to
+from support.postgresql import DRIVERS, Driver, Way, closed
 from support.waits import eventually
 
 each_driver = pytest.mark.parametrize("driver", DRIVERS, ids=lambda driver: driver.name)
 ERRORS = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, psycopg.Error)
-
-
-@pytest.fixture(params=DRIVERS, ids=lambda driver: driver.name)
-async def way(request: pytest.FixtureRequest, postgres: Postgres) -> AsyncIterator[Way]:
-    """By each driver, to the server that all share."""
-    async with Proxy(postgres.host, postgres.port) as proxy:
-        way = way_to(postgres, proxy, request.param)
-        yield way
-        await way.none_left()
 
 
 def open_files() -> set[str]:
@@ -52,7 +42,7 @@ async def test_dsn_and_keywords_reach_the_same_server(way: Way) -> None:
     for strategy in (way.strategy(), by_name):
         conn = await strategy.create_connection()
         assert await way.driver.ask(conn, "mine") == "mine"
-        await _closed(strategy, conn)
+        await closed(strategy, conn)
 
 
 async def test_connection_is_dialled_when_it_is_created(way: Way) -> None:
@@ -60,7 +50,7 @@ async def test_connection_is_dialled_when_it_is_created(way: Way) -> None:
     strategy = way.strategy()
     conn = await strategy.create_connection()
     assert await way.count() == 1
-    await _closed(strategy, conn)
+    await closed(strategy, conn)
 
 
 async def test_server_that_is_away_fails_at_creation_at_once(way: Way) -> None:
@@ -89,7 +79,7 @@ async def test_cancelled_creation_leaves_no_socket_open(way: Way) -> None:
 async def test_creation_cancelled_at_any_moment_leaves_no_socket_open(way: Way) -> None:
     """Before, in and after each step of the greeting."""
     strategy = way.strategy()
-    await _closed(strategy, await strategy.create_connection())
+    await closed(strategy, await strategy.create_connection())
     await eventually(lambda: not way.proxy.links)
     before = open_files()
     moments = random.Random(6)
@@ -101,7 +91,7 @@ async def test_creation_cancelled_at_any_moment_leaves_no_socket_open(way: Way) 
         conn: Any = (await asyncio.gather(creation, return_exceptions=True))[0]
         outcomes.add(type(conn).__name__)
         if not isinstance(conn, BaseException):
-            await _closed(strategy, conn)
+            await closed(strategy, conn)
     await eventually(lambda: not way.proxy.links)
     await eventually(lambda: open_files() == before)
     assert "CancelledError" in outcomes
@@ -120,7 +110,7 @@ async def test_init_sets_each_connection_up(way: Way) -> None:
     strategy = way.strategy(init=init)
     conn = await strategy.create_connection()
     assert made == [conn]
-    await _closed(strategy, conn)
+    await closed(strategy, conn)
 
 
 async def test_failing_init_leaves_no_socket_open(way: Way) -> None:
@@ -145,7 +135,7 @@ async def test_connection_cut_while_idle_is_seen_as_closed(way: Way, reset: bool
     assert not strategy.connection_is_closed(conn)
     await way.proxy.cut(reset=reset)
     await eventually(lambda: strategy.connection_is_closed(conn))
-    await _closed(strategy, conn)
+    await closed(strategy, conn)
 
 
 async def test_connection_that_the_server_terminates_is_seen_as_closed(way: Way) -> None:
@@ -155,7 +145,7 @@ async def test_connection_that_the_server_terminates_is_seen_as_closed(way: Way)
     query = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name = $1"
     assert await way.ask_server(query, way.name) == 1
     await eventually(lambda: strategy.connection_is_closed(conn))
-    await _closed(strategy, conn)
+    await closed(strategy, conn)
 
 
 async def test_notification_that_arrived_while_idle_is_not_taken_for_death(way: Way) -> None:
@@ -170,7 +160,7 @@ async def test_notification_that_arrived_while_idle_is_not_taken_for_death(way: 
         assert not strategy.connection_is_closed(conn)
         await asyncio.sleep(0.001)
     assert await way.driver.ask(conn, "mine") == "mine"
-    await _closed(strategy, conn)
+    await closed(strategy, conn)
 
 
 async def test_check_fails_where_nothing_comes_back(way: Way) -> None:
@@ -184,7 +174,7 @@ async def test_check_fails_where_nothing_comes_back(way: Way) -> None:
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.05):
             await strategy.check_connection(conn)
-    closing = asyncio.create_task(_closed(strategy, conn))
+    closing = asyncio.create_task(closed(strategy, conn))
     await asyncio.sleep(0.01)
     way.proxy.resume()
     await closing
@@ -196,7 +186,7 @@ async def test_check_leaves_no_transaction_open(way: Way) -> None:
     conn = await strategy.create_connection()
     await strategy.check_connection(conn)
     assert strategy.reset_connection(conn) is None
-    await _closed(strategy, conn)
+    await closed(strategy, conn)
 
 
 # ---- close
@@ -208,7 +198,7 @@ async def test_close_cut_short_closes_the_socket(way: Way) -> None:
     strategy = way.strategy()
     conn = await strategy.create_connection()
     way.proxy.stall()
-    closing = asyncio.create_task(_closed(strategy, conn))
+    closing = asyncio.create_task(closed(strategy, conn))
     await asyncio.sleep(0.01)
     closing.cancel()
     await asyncio.gather(closing, return_exceptions=True)
@@ -224,7 +214,7 @@ async def test_close_with_a_query_in_flight_closes_the_socket(way: Way) -> None:
     conn = await strategy.create_connection()
     asking = asyncio.create_task(_asked(way, conn, "mine", 0.5))
     await asyncio.sleep(0.05)
-    await _closed(strategy, conn)
+    await closed(strategy, conn)
     asking.cancel()
     await asyncio.gather(asking, return_exceptions=True)
     await eventually(lambda: not way.proxy.links)
@@ -240,7 +230,7 @@ async def test_nothing_is_awaited_where_nothing_was_left(way: Way) -> None:
     async with conn.transaction():
         await way.driver.ask(conn, "mine")
     assert strategy.reset_connection(conn) is None
-    await _closed(strategy, conn)
+    await closed(strategy, conn)
 
 
 async def test_open_transaction_is_rolled_back_before_the_next_borrower(way: Way) -> None:
@@ -470,12 +460,6 @@ def test_missing_driver_names_the_extra(driver: Driver) -> None:
 
 def _database(way: Way, name: str) -> dict[str, str]:
     return {"database" if way.driver.name == "asyncpg" else "dbname": name}
-
-
-async def _closed(strategy: Any, conn: Any) -> None:
-    pending = strategy.close_connection(conn)
-    if pending is not None:
-        await pending
 
 
 async def _borrowed(pool: ConnectionPool[Any], body: Callable[[Any], Awaitable[object]]) -> None:

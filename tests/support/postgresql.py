@@ -37,10 +37,9 @@ async def _ask_psycopg(conn: Any, token: str, seconds: float = 0.0) -> str:
     return str(reply)
 
 
-DRIVERS = [
-    Driver("asyncpg", AsyncpgConnectionStrategy, _ask_asyncpg),
-    Driver("psycopg", PsycopgConnectionStrategy, _ask_psycopg),
-]
+ASYNCPG = Driver("asyncpg", AsyncpgConnectionStrategy, _ask_asyncpg)
+PSYCOPG = Driver("psycopg", PsycopgConnectionStrategy, _ask_psycopg)
+DRIVERS = [ASYNCPG, PSYCOPG]
 
 
 @dataclass(frozen=True)
@@ -85,3 +84,10 @@ class Way:
 def way_to(postgres: Postgres, proxy: Proxy, driver: Driver) -> Way:
     """With a name of its own."""
     return Way(driver, postgres, proxy, f"test-{next(_names)}")
+
+
+async def closed(strategy: Strategy, conn: Any) -> None:
+    """Have the strategy close it, and wait where that is to be waited for."""
+    pending = strategy.close_connection(conn)
+    if pending is not None:
+        await pending

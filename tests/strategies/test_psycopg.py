@@ -1,0 +1,122 @@
+"""What `PsycopgConnectionStrategy` alone promises."""
+
+import asyncio
+import logging
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg import IsolationLevel
+from psycopg.rows import dict_row
+
+from instrumented_pool import ConnectionPool
+from support.postgresql import PSYCOPG, Way, closed
+from support.waits import eventually
+
+pytestmark = pytest.mark.parametrize("way", [PSYCOPG], indirect=True, ids=["psycopg"])
+
+
+async def test_settings_are_put_back_before_the_next_borrower(way: Way) -> None:
+    """Those that psycopg keeps on this side, to what `init` and the arguments have made them."""
+    async with ConnectionPool(strategy=way.strategy(autocommit=True), max_size=1) as pool:
+        async with pool.get_connection() as conn:
+            await conn.set_autocommit(False)
+            await conn.set_isolation_level(IsolationLevel.SERIALIZABLE)
+            await conn.set_read_only(True)
+            await conn.set_deferrable(True)
+            conn.row_factory = dict_row
+            conn.add_notice_handler(print)
+        async with pool.get_connection() as conn:
+            assert (conn.autocommit, conn.isolation_level, conn.read_only, conn.deferrable) == (True, None, None, None)
+            assert await (await conn.execute("SELECT 1")).fetchone() == (1,)
+            assert not conn._notice_handlers
+        assert pool.stats().created == 1
+
+
+async def test_listening_ends_before_the_next_borrower(way: Way) -> None:
+    """Where a handler of notifications shows that it was begun."""
+    async with ConnectionPool(strategy=way.strategy(), max_size=1) as pool:
+        async with pool.get_connection() as conn:
+            conn.add_notify_handler(print)
+            await conn.execute("LISTEN news")
+            await conn.commit()
+        async with pool.get_connection() as conn:
+            cursor = await conn.execute("SELECT count(*) FROM pg_listening_channels()")
+            assert await cursor.fetchone() == (0,)
+            assert not conn._notify_handlers
+            await conn.commit()
+        assert pool.stats().created == 1
+
+
+async def test_uncommitted_work_is_warned_of_once(way: Way, caplog: pytest.LogCaptureFixture) -> None:
+    """Whoever comes from psycopg's own pool expects it to be committed."""
+    async with ConnectionPool(strategy=way.strategy(), max_size=1) as pool:
+        for _ in range(3):
+            async with pool.get_connection() as conn:
+                await conn.execute("CREATE TABLE uncommitted ()")
+    (warning,) = caplog.records
+    assert (warning.name, warning.levelno) == ("instrumented_pool", logging.WARNING)
+    assert "rolled back" in warning.getMessage()
+
+
+async def test_rollback_after_an_error_is_not_warned_of(way: Way, caplog: pytest.LogCaptureFixture) -> None:
+    """That is what is wanted."""
+
+    async def fail(pool: ConnectionPool[Any]) -> None:
+        async with pool.get_connection() as conn:
+            await conn.execute("SELECT 1")
+            raise LookupError
+
+    async with ConnectionPool(strategy=way.strategy(), max_size=1) as pool:
+        with pytest.raises(LookupError):
+            await fail(pool)
+        async with pool.get_connection() as conn:
+            assert conn.info.transaction_status == psycopg.pq.TransactionStatus.IDLE
+    assert not caplog.records
+
+
+async def test_connection_left_in_pipeline_mode_is_not_lent_again(way: Way) -> None:
+    """The next borrower would read replies of the one before."""
+    async with ConnectionPool(strategy=way.strategy(), max_size=1) as pool:
+        async with pool.get_connection() as conn:
+            await conn.pipeline().__aenter__()
+        async with pool.get_connection() as conn:
+            assert await way.driver.ask(conn, "mine") == "mine"
+            await conn.commit()
+        assert pool.stats().closed["dirty"] == 1
+
+
+async def test_socket_is_not_closed_under_a_task_that_waits_for_it(way: Way) -> None:
+    """The event loop would watch the next socket of the same number in its place; the task is woken instead."""
+    strategy = way.strategy()
+    conn = await strategy.create_connection()
+    asking = asyncio.create_task(conn.execute("SELECT pg_sleep(0.5)"))
+    await eventually(conn.lock.locked)
+    await asyncio.sleep(0.01)
+    number = conn.fileno()
+    await closed(strategy, conn)
+    assert conn.fileno() == number
+    with pytest.raises(psycopg.OperationalError):
+        await asking
+    assert conn.closed
+
+
+@pytest.mark.parametrize("errand", ["init", "reset"])
+async def test_transaction_left_open_by_an_errand_is_refused(way: Way, errand: str) -> None:
+    """What it did would be rolled back later, or seen by the next borrower."""
+
+    async def forget(conn: Any) -> None:
+        await conn.execute("SET statement_timeout = '7s'")
+
+    async def use(pool: ConnectionPool[Any]) -> None:
+        async with pool.get_connection():
+            pass
+
+    async with ConnectionPool(strategy=way.strategy(**{errand: forget}), max_size=1) as pool:
+        if errand == "init":
+            with pytest.raises(psycopg.ProgrammingError, match="init left the connection INTRANS: it must commit"):
+                await use(pool)
+        else:
+            await use(pool)
+            assert pool.stats().closed["dirty"] == 1
+    await eventually(lambda: not way.proxy.links)
