@@ -3,7 +3,6 @@
 import asyncio
 import subprocess
 import sys
-from collections.abc import Callable
 
 import pytest
 import redis
@@ -14,18 +13,12 @@ from redis.backoff import NoBackoff
 from instrumented_pool import ConnectionPool, PoolTimeoutError
 from instrumented_pool._servers import Proxy, Valkey
 from instrumented_pool.strategies.redis import RedisConnectionStrategy
+from support.waits import eventually
 
 
 def strategy_for(proxy: Proxy, **kwargs: object) -> RedisConnectionStrategy:
     """The strategy under test, by way of the proxy."""
     return RedisConnectionStrategy(f"redis://127.0.0.1:{proxy.port}", **kwargs)
-
-
-async def eventually(condition: Callable[[], bool]) -> None:
-    """Lets the loop run until something that is on its way has come true."""
-    async with asyncio.timeout(5):
-        while not condition():
-            await asyncio.sleep(0)
 
 
 async def clients_of(server: Valkey) -> int:
