@@ -197,10 +197,18 @@ async def test_body_that_catches_its_time_out_does_not_hide_it(file: Path, gate:
 async def test_connection_of_a_body_cancelled_between_statements_is_kept(file: Path) -> None:
     """Its thread has answered everything, and its transaction is rolled back as any other."""
     async with ConnectionPool(strategy=AiosqliteConnectionStrategy(file), max_size=1) as pool:
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(0.05), pool.get_connection() as conn:
+        ordered = asyncio.Event()
+
+        async def body() -> None:
+            async with pool.get_connection() as conn:
                 await order(conn, "half")
+                ordered.set()
                 await asyncio.Event().wait()
+
+        task = asyncio.create_task(body())
+        await ordered.wait()
+        task.cancel()
+        await asyncio.wait([task])
         async with pool.get_connection() as conn:
             assert await orders(conn) == []
         assert pool.stats().created == 1
