@@ -90,13 +90,13 @@ class AsyncpgConnectionStrategy(PostgresStrategy[asyncpg.Connection]):
             or conn._log_listeners
             or protocol._is_cancelling()
         ):
-            return _reset(conn)
+            return _reset(conn, protocol)
         return None
 
 
-async def _reset(conn: asyncpg.Connection) -> None:
+async def _reset(conn: asyncpg.Connection, protocol: Any) -> None:
     # Only when the server has confirmed a cancellation is it known whether that came too late, after a BEGIN.
-    await conn._protocol._wait_for_cancellation()
+    await protocol._wait_for_cancellation()
     await conn.reset()
 
 
