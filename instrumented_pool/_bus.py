@@ -3,6 +3,7 @@
 import difflib
 import inspect
 import logging
+from asyncio import CancelledError
 from collections import deque
 from collections.abc import Callable
 from time import monotonic, perf_counter
@@ -185,6 +186,12 @@ class Bus:
         if self.escaped is not None and not self._delivering:
             error, self.escaped = self.escaped, None
             raise error
+
+    def raise_into_loop(self) -> None:
+        """The same where there is no caller but the event loop: a cancellation has nobody to cancel there."""
+        if isinstance(self.escaped, CancelledError):
+            self.escaped = None
+        self.raise_escaped()
 
 
 def check_observer(observer: object) -> None:

@@ -24,7 +24,7 @@ import warnings
 import weakref
 from bisect import insort
 from collections import OrderedDict, deque
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Iterable
 from contextvars import Context, copy_context
 from functools import partial
 from math import inf
@@ -36,6 +36,7 @@ from typing import Any, Final, Generic, Literal, TypeAlias, cast
 from . import _check, _events
 from ._bus import Bus, Listeners
 from ._deadlock import in_vain
+from ._errands import Errands, Then
 from ._errors import (
     PoolClosedError,
     PoolDeadlockError,
@@ -59,7 +60,6 @@ else:  # there `current_task` is a Python function around this very look-up, whi
     _task_on = _current_tasks.get
 
 _Task: TypeAlias = "asyncio.Task[Any]"
-_Then: TypeAlias = Callable[[BaseException | None], object]
 
 _UNBOUND = cast(asyncio.AbstractEventLoop, object())  # no task runs on it, so the first use leaves the fast path
 _DEFAULT: Final = cast(float, object())
@@ -339,7 +339,6 @@ class ConnectionPool(Generic[Conn]):
         self._creating: dict[_Slot[Conn], _Task | None] = {}
         self._checking: dict[_Slot[Conn], asyncio.Future[None]] = {}
         self._closing: set[_Slot[Conn]] = set()
-        self._errands: dict[asyncio.Future[None], _Then | None] = {}  # None: it has yet to end, being cancelled
         self._waiters: OrderedDict[_Lease[Conn], None] = OrderedDict()
         self._last_deadline = -inf
         self._suspecting = False  # of a deadlock
@@ -369,6 +368,7 @@ class ConnectionPool(Generic[Conn]):
         self._distributions: Distributions | None = None
         self._at_once_before = 0  # plainest acquires before there were distributions
         self._bus = Bus(self._name)
+        self._errands = Errands(f"pool {self._name!r}", self._close_timeout, self._bus)
         for observer in observers:
             self._bus.add(observer, self)
         self._look()
@@ -1166,6 +1166,15 @@ class ConnectionPool(Generic[Conn]):
             failed = _events.CloseError(self, now, slot.connection_id, reason, error)
             self._bus.emit(self._bus.on_close_error, failed)
 
+    def _entrust(self, pending: Awaitable[None], slot: _Slot[Conn], what: str, then: Then) -> "asyncio.Future[None]":
+        return self._errands.start(pending, self._loop, f"{what}_connection of connection {slot.connection_id}", then)
+
+    def _never_began(self, pending: object, error: BaseException) -> None:
+        """What a strategy would have us await was refused by it, or by a loop that is closed and takes no task."""
+        if inspect.iscoroutine(pending):
+            pending.close()
+        self._note_escape(error)
+
     def _after_loss(self) -> None:
         """A slot is free: end the burst, fill the room, tell `close()`."""
         self._note_burst()
@@ -1174,45 +1183,6 @@ class ConnectionPool(Generic[Conn]):
             self._suspect_deadlock()
         if not self._slots and self._empty is not None and not self._loop.is_closed():
             self._empty.set()
-
-    # ------------------------------------------------------------------ errands: what a strategy does in its own time
-
-    def _entrust(self, pending: Awaitable[None], slot: _Slot[Conn], what: str, then: _Then) -> "asyncio.Future[None]":
-        """Have a task await `pending`, and call `then`, once: with how that ended, or that it took too long."""
-        errand = asyncio.ensure_future(pending, loop=self._loop)
-        overran = f"pool {self._name!r}: {what}_connection of connection {slot.connection_id} took more than"
-        timer = self._loop.call_later(self._close_timeout, self._errand_overran, errand, overran)
-        self._errands[errand] = then
-        errand.add_done_callback(partial(self._errand_ended, timer))
-        return errand
-
-    def _errand_overran(self, errand: "asyncio.Future[None]", overran: str) -> None:
-        then = self._errands[errand]
-        self._errands[errand] = None
-        errand.cancel()
-        assert then is not None
-        then(TimeoutError(f"{overran} {self._close_timeout:.3f} s"))
-        self._raise_into_loop()
-
-    def _errand_ended(self, timer: asyncio.TimerHandle, errand: "asyncio.Future[None]") -> None:
-        timer.cancel()
-        error = asyncio.CancelledError() if errand.cancelled() else errand.exception()
-        then = self._errands.pop(errand)
-        if then is not None:
-            then(error)
-            self._raise_into_loop()
-
-    def _raise_into_loop(self) -> None:
-        """Raise what escaped where there is no caller but the loop: a cancellation has nobody to cancel there."""
-        if isinstance(self._bus.escaped, asyncio.CancelledError):
-            self._bus.escaped = None
-        self._bus.raise_escaped()
-
-    def _never_began(self, pending: object, error: BaseException) -> None:
-        """What a strategy would have us await was refused by it, or by a loop that is closed and takes no task."""
-        if inspect.iscoroutine(pending):
-            pending.close()
-        self._note_escape(error)
 
     # ------------------------------------------------------------------ limits
 
@@ -1330,7 +1300,7 @@ class ConnectionPool(Generic[Conn]):
         self._suspect_leaks()
         self._grow()
         self._schedule(now)
-        self._raise_into_loop()
+        self._bus.raise_into_loop()
 
     def _expire_waiters(self, now: float) -> None:
         report: tuple[PoolStats, tuple[Holder, ...]] | None = None
