@@ -10,9 +10,10 @@ from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
+import asyncpg  # type: ignore[import-untyped]
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
-from instrumented_pool._servers import HOST, NotInstalled, is_there
+from instrumented_pool._servers import HOST, NotInstalled, Postgres, is_there
 
 from .otlp import Receiver
 from .pages import ROOT
@@ -73,7 +74,7 @@ async def transcript(shown: str, *, elsewhere: dict[str, str]) -> str:
         told = output.decode().rstrip("\n")
         for there, instead in elsewhere.items():
             told = told.replace(instead, there)
-        lines += [f"$ {command}", *told.splitlines()]
+        lines += [f"$ {command}", *(line.rstrip() for line in told.splitlines())]
     return "\n".join([*lines, ""])
 
 
@@ -94,3 +95,28 @@ def _drawn(span: Span, below: dict[bytes, list[Span]]) -> Iterator[str]:
         corner, bar = ("└─ ", "   ") if child is children[-1] else ("├─ ", "│  ")
         yield f"{corner}{child.name}"
         yield from (f"{bar}{line}" for line in _drawn(child, below))
+
+
+async def clients(database: Postgres) -> int:
+    """How many have a connection to a database, but for who asks."""
+    connection = await asyncpg.connect(database.url)
+    try:
+        others = (
+            "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
+        )
+        return int(await connection.fetchval(others))
+    finally:
+        await connection.close()
+
+
+def placeless(log: str) -> str:
+    """A log without what differs from run to run and from Python to Python."""
+    for what, instead in (
+        (r"\S+ has held connection \d+", "N has held connection N"),
+        (r"\d+\.\d+", "0.0"),
+        (r"\((?!examples/)([^():]+):\d+\)", r"(\1)"),
+        (r'"(trace_id|request)": "[0-9a-f]{32}"', r'"\1": "…"'),
+        (r'"acquire_id": \d+', '"acquire_id": N'),
+    ):
+        log = re.sub(what, instead, log)
+    return log
