@@ -1,5 +1,7 @@
 """Redis and Valkey, through redis-py's asyncio client."""
 
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any, cast
 
 try:
@@ -8,16 +10,19 @@ try:
     from redis.asyncio.retry import Retry
     from redis.backoff import NoBackoff
     from redis.exceptions import ConnectionError as RedisConnectionError
+    from redis.exceptions import ResponseError
 except ImportError as error:
     raise ImportError(
         "RedisConnectionStrategy needs redis-py: pip install 'instrumented-pool[redis]'", name="redis"
     ) from error
 
 from .._strategy import ConnectionStrategy
+from ..metrics import Attributes
 
 __all__ = ["RedisConnectionStrategy"]
 
 _OURS = ("auto_close_connection_pool", "connection_pool", "max_connections", "single_connection_client")
+_CHANGING = ("MULTI", "SELECT")  # commands that change what those after them do
 _RETRIES = ("retry", "retry_on_error", "retry_on_timeout")
 
 
@@ -42,16 +47,28 @@ class RedisConnectionStrategy(ConnectionStrategy[Redis]):
             `single_connection_client`, `max_connections`, `connection_pool`, `auto_close_connection_pool`.
     """
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, check_after: float | None = None, **kwargs: Any) -> None:
         if clash := [name for name in _OURS if name in kwargs]:
             raise TypeError(
                 f"RedisConnectionStrategy sets {clash[0]} itself: each of its connections is a client with exactly "
                 "one TCP connection, and how many there are is the pool's max_size and burst_limit"
             )
+        self.check_after = check_after
         self._redial = any(kwargs.get(name) for name in _RETRIES)
         if not self._redial:
             kwargs["retry"] = Retry(NoBackoff(), 0)
         self._template = _template(args, kwargs).connection_pool
+
+    @property
+    def attributes(self) -> Attributes:
+        """Where the server is, and the number of the database."""
+        known = self._template.connection_kwargs
+        place = (
+            {"server.address": known["path"]}
+            if "path" in known
+            else {"server.address": known.get("host", "localhost"), "server.port": int(known.get("port", 6379))}
+        )
+        return {"db.system.name": "redis", "db.namespace": str(known.get("db") or 0), **place}
 
     async def create_connection(self) -> Redis:
         """Dial the server and greet it (`HELLO`, `AUTH`, `SELECT` as configured).
@@ -62,12 +79,26 @@ class RedisConnectionStrategy(ConnectionStrategy[Redis]):
         """
         line = _Line(self._template, redial=self._redial)
         await line.dial()
-        return Redis(connection_pool=line)
+        client = Redis(connection_pool=line)
+        for command in _CHANGING:
+            client.set_response_callback(command, line.noting(client.response_callbacks.get(command)))
+        return client
 
     def connection_is_closed(self, conn: Redis) -> bool:
         """Say whether the socket is gone, as far as this side has been told, or is still taken. Sends nothing."""
         line = _line_of(conn)
         return line.is_dead() or not line.can_get_connection()
+
+    def reset_connection(self, conn: Redis) -> Awaitable[None] | None:
+        """Leave a transaction or a database that the borrower has gone into; refuse a client that is still in use."""
+        line = _line_of(conn)
+        if not line.can_get_connection():
+            raise RuntimeError("given back with a pipeline, a pub/sub or a command still open on it")
+        return line.restore(conn) if line.changed and not line.is_dead() else None
+
+    async def check_connection(self, conn: Redis) -> None:
+        """Send a `PING`."""
+        await conn.ping()
 
     async def close_connection(self, conn: Redis) -> None:
         """Close the socket, and see it closed."""
@@ -96,6 +127,7 @@ class _Line(BlockingConnectionPool):
         super().__init__(max_connections=1, connection_class=template.connection_class, **template.connection_kwargs)
         self._redial = redial
         self._dialled = False
+        self.changed = False
         self._only: AbstractConnection = super().make_connection()  # type: ignore[no-untyped-call]
 
     def make_connection(self) -> AbstractConnection:
@@ -127,9 +159,25 @@ class _Line(BlockingConnectionPool):
         writer = self._only._writer
         try:
             await self._only.disconnect()
-        finally:
+        except BaseException:
             if writer is not None:  # whoever cuts the wait short, and a peer that reads nothing, leave no socket behind
                 writer.transport.abort()
+            raise
+
+    def noting(self, callback: Callable[..., Any] | None) -> Callable[..., Any]:
+        """What redis-py does with the reply to a command, and a note that there was one."""
+
+        def note(reply: Any, **options: Any) -> Any:
+            self.changed = True
+            return reply if callback is None else callback(reply, **options)
+
+        return note
+
+    async def restore(self, client: Redis) -> None:
+        with suppress(ResponseError):  # there may be no transaction to discard
+            await client.execute_command("DISCARD")  # type: ignore[no-untyped-call]
+        await client.select(int(self._only.db))
+        self.changed = False
 
 
 def _line_of(conn: Redis) -> _Line:

@@ -3,6 +3,7 @@
 import asyncio
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 import redis
@@ -10,13 +11,13 @@ from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-from instrumented_pool import ConnectionPool, PoolTimeoutError
+from instrumented_pool import CloseReason, ConnectionPool, PoolTimeoutError
 from instrumented_pool._servers import Proxy, Valkey
 from instrumented_pool.strategies.redis import RedisConnectionStrategy
 from support.waits import eventually
 
 
-def strategy_for(proxy: Proxy, **kwargs: object) -> RedisConnectionStrategy:
+def strategy_for(proxy: Proxy, **kwargs: Any) -> RedisConnectionStrategy:
     """The strategy under test, by way of the proxy."""
     return RedisConnectionStrategy(f"redis://127.0.0.1:{proxy.port}", **kwargs)
 
@@ -137,9 +138,105 @@ async def test_client_given_back_with_a_pipeline_open_is_not_lent_again(proxy: P
     pipe = conn.pipeline()
     await pipe.watch("key")
     assert strategy.connection_is_closed(conn)
+    with pytest.raises(RuntimeError, match="given back with a pipeline, a pub/sub or a command still open"):
+        strategy.reset_connection(conn)
     await pipe.reset()  # type: ignore[no-untyped-call]
     assert not strategy.connection_is_closed(conn)
+    assert strategy.reset_connection(conn) is None
     await strategy.close_connection(conn)
+
+
+@pytest.mark.parametrize(("forgotten", "reason"), [(False, "stale"), (True, "dirty")], ids=["closed", "forgotten"])
+async def test_subscriptions_end_with_the_body(proxy: Proxy, forgotten: bool, reason: CloseReason) -> None:
+    """A pub/sub takes its connection along, and the next borrower gets replies and no messages."""
+    async with ConnectionPool(strategy=strategy_for(proxy), max_size=1) as pool:
+        async with pool.get_connection() as conn:
+            pubsub = conn.pubsub()
+            await pubsub.subscribe("news")
+            if not forgotten:
+                await pubsub.aclose()  # type: ignore[no-untyped-call]
+        async with pool.get_connection() as conn:
+            assert await conn.publish("news", "to nobody") == 0
+            assert await conn.ping()
+        assert pool.stats().closed[reason] == 1
+
+
+@pytest.mark.parametrize("in_pipeline", [False, True])
+async def test_next_borrower_is_in_the_database_that_was_configured(proxy: Proxy, in_pipeline: bool) -> None:
+    """Whatever the last one has selected, on the same connection."""
+    strategy = RedisConnectionStrategy(host=proxy.host, port=proxy.port, db=2)
+    async with ConnectionPool(strategy=strategy, max_size=1) as pool:
+        async with pool.get_connection() as conn, conn.pipeline() as pipe:
+            if in_pipeline:
+                pipe.select(3)
+                assert await pipe.execute() == [True]
+            else:
+                assert await conn.select(3)
+            assert (await conn.client_info())["db"] == 3
+        async with pool.get_connection() as conn:
+            assert (await conn.client_info())["db"] == 2
+        assert pool.stats().created == 1
+
+
+async def test_next_borrower_is_in_no_transaction(proxy: Proxy) -> None:
+    """Begun by hand, where pipelines tidy up by themselves, and not ended."""
+    async with ConnectionPool(strategy=strategy_for(proxy), max_size=1) as pool:
+        async with pool.get_connection() as conn:
+            for command in ("MULTI", "SET half done"):
+                await conn.execute_command(*command.split())  # type: ignore[no-untyped-call]
+        async with pool.get_connection() as conn:
+            assert await conn.get("half") is None
+        assert pool.stats().created == 1
+
+
+async def test_nothing_is_sent_for_a_connection_that_was_left_as_it_was(server: Valkey, proxy: Proxy) -> None:
+    """Whether it needs to be reset is known without asking the server, also after a watched transaction."""
+    strategy = strategy_for(proxy)
+    conn = await strategy.create_connection()
+    async with conn.pipeline() as pipe:
+        await pipe.watch("key")
+        pipe.multi()  # type: ignore[no-untyped-call]
+        pipe.set("key", "value")
+        await pipe.execute()
+    assert strategy.reset_connection(conn) is None
+    await strategy.close_connection(conn)
+
+
+async def test_idle_connection_that_answers_no_more_is_found_out(proxy: Proxy) -> None:
+    """It looks alive; only a `PING` tells, which an idle pool sends in the background."""
+    strategy = strategy_for(proxy, check_after=0.05)
+    async with ConnectionPool(strategy=strategy, max_size=1, min_size=1, close_timeout=0.5) as pool:
+        async with pool.get_connection() as conn:
+            await conn.config_resetstat()
+        pings = 0
+        async with Redis(host=proxy._target[0], port=proxy._target[1]) as client:
+            while pings < 2:
+                pings = (await client.info("commandstats")).get("cmdstat_ping", {"calls": 0})["calls"]
+        assert pool.stats().closed["stale"] == 0
+        proxy.stall()
+        assert not strategy.connection_is_closed(conn)
+        await eventually(lambda: pool.stats().closed["stale"] == 1)
+        proxy.resume()
+
+
+@pytest.mark.parametrize(
+    ("args", "kwargs", "told"),
+    [
+        (["redis://me:hunter2@db.example:7000/2"], {}, ("db.example", 7000, "2")),
+        (["redis://"], {}, ("localhost", 6379, "0")),
+        ([], {"host": "db.example", "db": 3, "password": "hunter2"}, ("db.example", 6379, "3")),
+        (["unix:///run/redis.sock?db=1"], {}, ("/run/redis.sock", None, "1")),
+        ([], {"unix_socket_path": "/run/redis.sock"}, ("/run/redis.sock", None, "0")),
+    ],
+)
+def test_exporters_are_told_where_the_server_is(
+    args: list[str], kwargs: dict[str, Any], told: tuple[str, int | None, str]
+) -> None:
+    """Its address, its port and the database, and never who asks."""
+    pool = ConnectionPool(strategy=RedisConnectionStrategy(*args, **kwargs), max_size=1)
+    address, port, database = told
+    ports = {} if port is None else {"server.port": port}
+    assert pool.attributes == {"db.system.name": "redis", "db.namespace": database, "server.address": address, **ports}
 
 
 async def test_close_closes_the_socket(server: Valkey, proxy: Proxy) -> None:
