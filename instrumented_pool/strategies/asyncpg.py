@@ -68,7 +68,7 @@ class AsyncpgConnectionStrategy(PostgresStrategy[asyncpg.Connection]):
         try:
             await conn.close()
         finally:
-            conn.terminate()
+            conn._transport.abort()  # asyncpg before 0.32 leaves it open where the close is cut short
 
     async def _dial(self) -> asyncpg.Connection:
         return await self._connect()

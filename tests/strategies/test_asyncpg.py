@@ -59,6 +59,16 @@ async def test_asyncpgs_own_reset_can_run_at_each_return(way: Way) -> None:
     assert await way.ask_server("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'") == 0
 
 
+async def test_connection_that_is_about_to_be_lost_is_seen_as_closed(way: Way) -> None:
+    """Between the end of the stream and asyncpg's being told lies a turn of the event loop."""
+    strategy = way.strategy()
+    conn = await strategy.create_connection()
+    conn._transport.abort()
+    assert not conn.is_closed()
+    assert strategy.connection_is_closed(conn)
+    await closed(strategy, conn)
+
+
 async def test_begin_that_was_cancelled_does_not_nest_the_next_transaction(way: Way) -> None:
     """Asyncpg takes the transaction for begun until it is reset."""
     strategy = way.strategy()
@@ -67,6 +77,7 @@ async def test_begin_that_was_cancelled_does_not_nest_the_next_transaction(way: 
     await asyncio.sleep(0)
     beginning.cancel()
     await asyncio.gather(beginning, return_exceptions=True)
+    await conn.execute("ROLLBACK")
     pending = strategy.reset_connection(conn)
     assert pending is not None
     await pending

@@ -1,5 +1,6 @@
 """The two drivers of PostgreSQL, as far as tests do the same with both."""
 
+import asyncio
 import itertools
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -77,8 +78,9 @@ class Way:
 
     async def none_left(self) -> None:
         """Wait until the server has none of ours any more."""
-        while await self.count():
-            pass
+        async with asyncio.timeout(10):
+            while await self.count():
+                await asyncio.sleep(0.01)
 
 
 def way_to(postgres: Postgres, proxy: Proxy, driver: Driver) -> Way:
