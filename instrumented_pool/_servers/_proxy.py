@@ -3,8 +3,11 @@
 import asyncio
 import contextlib
 import socket
+import ssl
 import struct
 from typing import Self
+
+from ._server import HOST
 
 _RESET = struct.pack("ii", 1, 0)  # SO_LINGER on, for 0 s: closing sends RST
 
@@ -12,16 +15,26 @@ _RESET = struct.pack("ii", 1, 0)  # SO_LINGER on, for 0 s: closing sends RST
 class Proxy:
     """Listens on a loopback port of its own and passes everything on to `host`:`port`.
 
+    Args:
+        host, port: of the server.
+        tls: what it shows to clients that must speak TLS with it from the first byte; the server then needs to know
+            nothing of that.
+
     Attributes:
         host, port: where it listens, once started.
+        target: the host and the port that new connections are passed on to.
         delay: seconds by which every piece of an answer is held back.
+        swallows: each connection loses its next answer from the middle on, and every later one.
         links: the connections there are, each with the task that serves it.
     """
 
-    def __init__(self, host: str, port: int) -> None:
-        self.host, self.port = "127.0.0.1", 0
+    def __init__(self, host: str, port: int, *, tls: ssl.SSLContext | None = None) -> None:
+        self.host, self.port = HOST, 0
+        self.target = host, port
         self.delay = 0.0
-        self._target = host, port
+        self.swallows = False
+        self._tls = tls
+        self._unanswered: list[socket.socket] = []
         self._flowing = asyncio.Event()
         self._flowing.set()
         self._listener: asyncio.Server | None = None
@@ -36,9 +49,10 @@ class Proxy:
         await self.cut()
 
     async def accept(self) -> None:
-        """Listen, again on the same port after `refuse()`."""
+        """Listen, again on the same port after `refuse()` or `ignore()`."""
         if self._listener is None:
-            self._listener = await asyncio.start_server(self._admit, self.host, self.port, backlog=512)
+            self.refuse()
+            self._listener = await asyncio.start_server(self._admit, self.host, self.port, backlog=512, ssl=self._tls)
             self.port = self._listener.sockets[0].getsockname()[1]
 
     def refuse(self) -> None:
@@ -46,6 +60,26 @@ class Proxy:
         if self._listener is not None:
             self._listener.close()
             self._listener = None
+        for sock in self._unanswered:
+            sock.close()
+        self._unanswered.clear()
+
+    def ignore(self) -> None:
+        """Leave new connections without any answer, as a firewall does that drops them; those there are stay.
+
+        So does Linux with who knocks at a socket whose queue is full.
+        """
+        self.refuse()
+        listening = socket.socket()
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind((self.host, self.port))
+        listening.listen(0)
+        self._unanswered.append(listening)
+        for _ in range(2):  # the first fills the queue
+            knocking = socket.socket()
+            knocking.setblocking(False)
+            knocking.connect_ex((self.host, self.port))
+            self._unanswered.append(knocking)
 
     def stall(self) -> None:
         """Go on accepting connections, but let nothing through in either direction."""
@@ -73,14 +107,14 @@ class Proxy:
         with contextlib.closing(writer):
             await self._flowing.wait()
             try:
-                there, onward = await asyncio.open_connection(*self._target)
+                there, onward = await asyncio.open_connection(*self.target)
             except OSError:
                 _closes_with_reset(writer)
                 return
             with contextlib.closing(onward):
                 pumps = {
-                    asyncio.create_task(self._pump(reader, onward, delayed=False)),
-                    asyncio.create_task(self._pump(there, writer, delayed=True)),
+                    asyncio.create_task(self._pump(reader, onward)),
+                    asyncio.create_task(self._pump_answers(there, writer)),
                 }
                 try:
                     await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
@@ -89,12 +123,22 @@ class Proxy:
                         pump.cancel()
                     await asyncio.gather(*pumps, return_exceptions=True)
 
-    async def _pump(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, *, delayed: bool) -> None:
+    async def _pump(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError):
             while piece := await source.read(65536):
-                if delayed and self.delay:
+                await self._flowing.wait()
+                sink.write(piece)
+                await sink.drain()
+
+    async def _pump_answers(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError):
+            while piece := await source.read(65536):
+                if self.delay:
                     await asyncio.sleep(self.delay)
                 await self._flowing.wait()
+                if self.swallows:
+                    sink.write(piece[: (len(piece) + 1) // 2])
+                    await asyncio.get_running_loop().create_future()  # until the client hangs up
                 sink.write(piece)
                 await sink.drain()
 

@@ -1,10 +1,13 @@
 """The proxy in front of a real server."""
 
 import asyncio
+import ssl
+import sys
 
 import pytest
+import trustme
 
-from instrumented_pool._servers import Proxy, Valkey
+from instrumented_pool._servers import HOST, Proxy, Valkey
 
 
 async def ping(proxy: Proxy) -> bytes:
@@ -79,3 +82,66 @@ async def test_server_that_is_away_resets(server: Valkey, proxy: Proxy) -> None:
     server.kill()
     with pytest.raises(ConnectionResetError):
         await ping(proxy)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other kernels do something else with who knocks at a full queue")
+async def test_ignored_connection_is_neither_taken_nor_refused(proxy: Proxy) -> None:
+    """As behind a firewall that drops it; the one that was there stays, and later ones are taken again."""
+    reader, writer = await asyncio.open_connection(proxy.host, proxy.port)
+    proxy.ignore()
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.05):
+            await ping(proxy)
+    writer.write(b"PING\r\n")
+    assert await reader.readline() == b"+PONG\r\n"
+    writer.close()
+    await proxy.accept()
+    assert await ping(proxy) == b"+PONG\r\n"
+
+
+async def test_swallowed_answer_breaks_off_in_the_middle_for_good(proxy: Proxy) -> None:
+    """Nothing more comes on that connection, even when others are well again."""
+    reader, writer = await asyncio.open_connection(proxy.host, proxy.port)
+    proxy.swallows = True
+    writer.write(b"PING\r\n")
+    assert await reader.read(100) == b"+PON"
+    proxy.swallows = False
+    writer.write(b"PING\r\n")
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.05):
+            await reader.read(100)
+    writer.close()
+    assert await ping(proxy) == b"+PONG\r\n"
+
+
+async def test_new_connections_go_where_the_target_is(server: Valkey, proxy: Proxy) -> None:
+    """After a fail-over; those that were there stay where they are."""
+    old = await asyncio.open_connection(proxy.host, proxy.port)
+    assert await port_behind(*old) == server.port
+    async with Valkey() as other:
+        proxy.target = other.host, other.port
+        new = await asyncio.open_connection(proxy.host, proxy.port)
+        assert await port_behind(*new) == other.port
+        assert await port_behind(*old) == server.port
+    for _, writer in (old, new):
+        writer.close()
+
+
+async def port_behind(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> int:
+    """The port of the server that answers."""
+    writer.write(b"CONFIG GET port\r\n")
+    return int([await reader.readline() for _ in range(5)][-1])
+
+
+async def test_tls_ends_at_the_proxy(server: Valkey) -> None:
+    """The server behind it speaks none."""
+    authority, shown = trustme.CA(), ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert(HOST).configure_cert(shown)
+    trusting = ssl.create_default_context()
+    authority.configure_trust(trusting)
+    async with Proxy(server.host, server.port, tls=shown) as proxy:
+        reader, writer = await asyncio.open_connection(proxy.host, proxy.port, ssl=trusting)
+        writer.write(b"PING\r\n")
+        assert await reader.readline() == b"+PONG\r\n"
+        writer.close()
+        await writer.wait_closed()
