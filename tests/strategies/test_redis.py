@@ -209,7 +209,7 @@ async def test_idle_connection_that_answers_no_more_is_found_out(proxy: Proxy) -
         async with pool.get_connection() as conn:
             await conn.config_resetstat()
         pings = 0
-        async with Redis(host=proxy._target[0], port=proxy._target[1]) as client:
+        async with Redis(host=proxy.target[0], port=proxy.target[1]) as client:
             while pings < 2:
                 pings = (await client.info("commandstats")).get("cmdstat_ping", {"calls": 0})["calls"]
         assert pool.stats().closed["stale"] == 0

@@ -4,6 +4,8 @@ import re
 from pathlib import Path
 from typing import Any
 
+from instrumented_pool._servers import Valkey
+
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 
@@ -26,3 +28,8 @@ def run_block(page: Path, containing: str) -> dict[str, Any]:
     names: dict[str, Any] = {}
     exec(compile(block(page, "python", containing), page.name, "exec"), names)
     return names
+
+
+def as_on_the_page(output: str, server: Valkey) -> str:
+    """What a program printed beside `server`, as if that had been where the pages have it."""
+    return output.replace(server.host, "localhost").replace(str(server.port), "6379")

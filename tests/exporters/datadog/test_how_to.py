@@ -10,7 +10,7 @@ from pathlib import Path
 
 from instrumented_pool._servers import Valkey
 from support.datadog_agent import Agent
-from support.pages import DOCS, ROOT, block
+from support.pages import DOCS, ROOT, as_on_the_page, block
 from support.trace_agent import TraceAgent, ddtrace_run
 
 PAGE = DOCS / "exporters" / "datadog.md"
@@ -51,7 +51,7 @@ async def test_the_page_shows_what_arrives(
     assert trees(trace_agent.log.read_text()) == trees(block(PAGE, "", "[order]"))
     shown = set(numberless(block(PAGE, "", "_e{")))
     assert len(shown) == 6
-    assert shown <= set(numberless("\n".join(agent.lines())))
+    assert shown <= set(numberless(as_on_the_page("\n".join(agent.lines()), server)))
 
 
 def test_the_page_posts_the_dashboard_and_every_monitor() -> None:

@@ -9,7 +9,7 @@ from urllib.request import urlopen
 from instrumented_pool._servers import HOST, Valkey, free_port
 from instrumented_pool.metrics import COUNTS
 from instrumented_pool_prometheus import PoolCollector
-from support.pages import DOCS, block
+from support.pages import DOCS, as_on_the_page, block
 
 PAGE = DOCS / "exporters" / "prometheus.md"
 
@@ -42,7 +42,8 @@ async def test_the_program_on_the_page_shows_what_the_page_shows(tmp_path: Path,
     try:
         async with asyncio.timeout(30):
             while seen != shown:
-                seen = await asyncio.to_thread(grep, pattern, f"http://{HOST}:{port}/metrics")
+                lines = await asyncio.to_thread(grep, pattern, f"http://{HOST}:{port}/metrics")
+                seen = [as_on_the_page(line, server) for line in lines]
                 await asyncio.sleep(0.02)
     except TimeoutError:
         assert seen == shown
