@@ -1,6 +1,7 @@
 """What `AsyncpgConnectionStrategy` alone promises."""
 
 import asyncio
+import contextlib
 from typing import Any
 
 import asyncpg  # type: ignore[import-untyped]
@@ -83,4 +84,19 @@ async def test_begin_that_was_cancelled_does_not_nest_the_next_transaction(way: 
     await pending
     async with conn.transaction():
         assert await way.driver.ask(conn, "mine") == "mine"
+    await closed(strategy, conn)
+
+
+async def test_begin_that_was_cancelled_too_late_is_waited_for_though_the_body_goes_on(way: Way) -> None:
+    """Whether there is a transaction to roll back is known when the server has confirmed the cancellation."""
+    strategy = way.strategy()
+    conn = await strategy.create_connection()
+    way.proxy.delay = 0.1
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(0.05):
+            await conn.execute("BEGIN")
+    pending = strategy.reset_connection(conn)
+    assert pending is not None
+    await pending
+    assert not conn.is_in_transaction()
     await closed(strategy, conn)
