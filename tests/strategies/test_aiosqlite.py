@@ -6,7 +6,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from instrumented_pool.strategies.aiosqlite import AiosqliteConnectionStrategy
 from instrumented_pool.testing import RecordingObserver, sweep_cancellations
 from support.waits import eventually
 
-ENDLESS = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) SELECT count(*) FROM n"
+LONG = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n LIMIT 50000000) SELECT count(*) FROM n"
 
 Pool = ConnectionPool[aiosqlite.Connection]
 
@@ -33,7 +33,7 @@ def no_thread_left() -> Iterator[None]:
     """After every test: it would keep the process from ending."""
     yield
     for thread in threads():
-        thread.join(timeout=10)
+        thread.join(timeout=60)
     assert not threads()
 
 
@@ -215,12 +215,12 @@ async def test_connection_of_a_body_cancelled_between_statements_is_kept(file: P
 
 
 async def test_close_interrupts_what_goes_on(file: Path) -> None:
-    """A statement without end, given up by its borrower, ends with its connection."""
-    pool = ConnectionPool(strategy=AiosqliteConnectionStrategy(file), max_size=1)
+    """A statement of many seconds, given up by its borrower, ends with its connection."""
+    pool = ConnectionPool(strategy=AiosqliteConnectionStrategy(file), max_size=1, close_timeout=2.0)
     async with pool:
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.05), pool.get_connection() as conn:
-                await conn.execute(ENDLESS)
+                await conn.execute(LONG)
     assert pool.stats().close_errors == 0
     await eventually(lambda: not threads())
 
@@ -273,16 +273,25 @@ async def test_connection_closed_by_its_borrower_is_replaced(file: Path) -> None
         assert pool.stats().close_errors == 0
 
 
+@contextlib.asynccontextmanager
+async def connection_of(strategy: AiosqliteConnectionStrategy) -> AsyncIterator[aiosqlite.Connection]:
+    """One of its connections, without a pool."""
+    conn = await strategy.create_connection()
+    try:
+        yield conn
+    finally:
+        await strategy.close_connection(conn)
+
+
 async def test_file_spoilt_under_an_idle_connection_is_found_out_by_the_check(file: Path) -> None:
     """The connection looks alive, for SQLite reads the file only when it must."""
     strategy = AiosqliteConnectionStrategy(file, check_after=1.0)
-    conn = await strategy.create_connection()
-    await strategy.check_connection(conn)
-    await asyncio.to_thread(file.write_bytes, b"not a database" * 1000)
-    assert not strategy.connection_is_closed(conn)
-    with pytest.raises(sqlite3.DatabaseError):
+    async with connection_of(strategy) as conn:
         await strategy.check_connection(conn)
-    await strategy.close_connection(conn)
+        await asyncio.to_thread(file.write_bytes, b"not a database" * 1000)
+        assert not strategy.connection_is_closed(conn)
+        with pytest.raises(sqlite3.DatabaseError):
+            await strategy.check_connection(conn)
 
 
 async def test_check_leaves_no_transaction_open(file: Path) -> None:
@@ -294,12 +303,10 @@ async def test_check_leaves_no_transaction_open(file: Path) -> None:
             self.execute("BEGIN")
 
     strategy = AiosqliteConnectionStrategy(file, factory=Always)
-    conn = await strategy.create_connection()
-    await strategy.check_connection(conn)
-    with sqlite3.connect(file, timeout=0) as other:
-        other.execute("DROP TABLE orders")
-    other.close()
-    await strategy.close_connection(conn)
+    async with connection_of(strategy) as conn:
+        await strategy.check_connection(conn)
+        with contextlib.closing(sqlite3.connect(file, timeout=0)) as other:
+            other.execute("DROP TABLE orders")
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from redis.backoff import NoBackoff
 
 from instrumented_pool import CloseReason, ConnectionPool, PoolTimeoutError
 from instrumented_pool._servers import Proxy, Valkey
-from instrumented_pool.strategies.redis import RedisConnectionStrategy
+from instrumented_pool.strategies.redis import RedisConnectionStrategy, _line_of
 from support.waits import eventually
 
 
@@ -202,16 +202,15 @@ async def test_nothing_is_sent_for_a_connection_that_was_left_as_it_was(server: 
     await strategy.close_connection(conn)
 
 
-async def test_idle_connection_that_answers_no_more_is_found_out(proxy: Proxy) -> None:
+async def test_idle_connection_that_answers_no_more_is_found_out(server: Valkey, proxy: Proxy) -> None:
     """It looks alive; only a `PING` tells, which an idle pool sends in the background."""
     strategy = strategy_for(proxy, check_after=0.05)
     async with ConnectionPool(strategy=strategy, max_size=1, min_size=1, close_timeout=0.5) as pool:
         async with pool.get_connection() as conn:
             await conn.config_resetstat()
-        pings = 0
-        async with Redis(host=proxy.target[0], port=proxy.target[1]) as client:
-            while pings < 2:
-                pings = (await client.info("commandstats")).get("cmdstat_ping", {"calls": 0})["calls"]
+        async with Redis(host=server.host, port=server.port) as client, asyncio.timeout(10):
+            while (await client.info("commandstats")).get("cmdstat_ping", {"calls": 0})["calls"] < 2:
+                await asyncio.sleep(0)
         assert pool.stats().closed["stale"] == 0
         proxy.stall()
         assert not strategy.connection_is_closed(conn)
@@ -247,6 +246,21 @@ async def test_close_closes_the_socket(server: Valkey, proxy: Proxy) -> None:
     assert strategy.connection_is_closed(conn)
     await eventually(lambda: not proxy.links)
     assert await clients_of(server) == 0
+
+
+async def test_close_cut_short_leaves_no_socket_open(proxy: Proxy) -> None:
+    """What is still to be sent to a server that reads nothing is not waited for, once the pool's time is up."""
+    strategy = strategy_for(proxy)
+    async with ConnectionPool(strategy=strategy, max_size=1, close_timeout=0.05) as pool:
+        async with pool.get_connection() as conn:
+            writer = _line_of(conn)._only._writer
+            assert writer is not None
+            sock = writer.get_extra_info("socket")
+        proxy.stall()
+        writer.write(bytes(50_000_000))
+    assert pool.stats().close_errors == 1
+    await eventually(lambda: sock.fileno() == -1)
+    proxy.resume()
 
 
 async def test_pool_replaces_what_the_server_cut(proxy: Proxy) -> None:
