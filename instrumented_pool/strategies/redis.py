@@ -58,6 +58,8 @@ class RedisConnectionStrategy(ConnectionStrategy[Redis]):
         if not self._redial:
             kwargs["retry"] = Retry(NoBackoff(), 0)
         self._template = _template(args, kwargs).connection_pool
+        first = self._template.make_connection()  # type: ignore[no-untyped-call]
+        self._tls = getattr(first, "ssl_context", None)
 
     @property
     def attributes(self) -> Attributes:
@@ -77,7 +79,7 @@ class RedisConnectionStrategy(ConnectionStrategy[Redis]):
             redis.ConnectionError, redis.TimeoutError: the server cannot be reached, or does not answer in time.
             redis.AuthenticationError: it does not accept the credentials.
         """
-        line = _Line(self._template, redial=self._redial)
+        line = _Line(self._template, tls=self._tls, redial=self._redial)
         await line.dial()
         client = Redis(connection_pool=line)
         for command in _CHANGING:
@@ -123,12 +125,14 @@ class _Line(BlockingConnectionPool):
     redis-py's `single_connection_client` would not do: pipelines, locks and pub/sub open connections beside it.
     """
 
-    def __init__(self, template: Any, *, redial: bool) -> None:
+    def __init__(self, template: Any, *, tls: Any, redial: bool) -> None:
         super().__init__(max_connections=1, connection_class=template.connection_class, **template.connection_kwargs)
         self._redial = redial
         self._dialled = False
         self.changed = False
         self._only: AbstractConnection = super().make_connection()  # type: ignore[no-untyped-call]
+        if tls is not None:  # redis-py reads all of the system's authorities anew for each: 25 ms of the loop's time
+            cast(Any, self._only).ssl_context = tls
 
     def make_connection(self) -> AbstractConnection:
         return self._only

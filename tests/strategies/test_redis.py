@@ -1,12 +1,15 @@
 """`RedisConnectionStrategy` against a real Valkey, through a proxy that can be disturbed."""
 
 import asyncio
+import ssl
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 import redis
+import trustme
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
@@ -19,7 +22,7 @@ from support.waits import eventually
 
 def strategy_for(proxy: Proxy, **kwargs: Any) -> RedisConnectionStrategy:
     """The strategy under test, by way of the proxy."""
-    return RedisConnectionStrategy(f"redis://127.0.0.1:{proxy.port}", **kwargs)
+    return RedisConnectionStrategy(host=proxy.host, port=proxy.port, **kwargs)
 
 
 async def clients_of(server: Valkey) -> int:
@@ -236,6 +239,23 @@ def test_exporters_are_told_where_the_server_is(
     address, port, database = told
     ports = {} if port is None else {"server.port": port}
     assert pool.attributes == {"db.system.name": "redis", "db.namespace": database, "server.address": address, **ports}
+
+
+async def test_connections_share_what_they_know_of_tls(server: Valkey, tmp_path: Path) -> None:
+    """To read the certificates anew for each would keep the event loop from all else."""
+    authority, shown = trustme.CA(), ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("127.0.0.1").configure_cert(shown)
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    async with Proxy(server.host, server.port, tls=shown) as proxy:
+        strategy = strategy_for(proxy, ssl=True, ssl_ca_certs=str(tmp_path / "ca.pem"))
+        conns = [await strategy.create_connection() for _ in range(2)]
+        one, other = (_line_of(conn)._only._writer for conn in conns)
+        assert one is not None
+        assert other is not None
+        assert one.get_extra_info("sslcontext") is other.get_extra_info("sslcontext") is not None
+        for conn in conns:
+            assert await conn.ping()
+            await strategy.close_connection(conn)
 
 
 async def test_close_closes_the_socket(server: Valkey, proxy: Proxy) -> None:
