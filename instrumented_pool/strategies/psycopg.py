@@ -19,7 +19,9 @@ try:
     from psycopg.waiting import wait_async
 except ImportError as error:
     raise ImportError(
-        "PsycopgConnectionStrategy needs psycopg: pip install 'instrumented-pool[psycopg]'", name="psycopg"
+        "PsycopgConnectionStrategy needs psycopg: pip install 'instrumented-pool[psycopg]', and 'psycopg[binary]' where "
+        "libpq is missing",
+        name="psycopg",
     ) from error
 
 from ..metrics import Attributes
