@@ -15,7 +15,7 @@ try:
     import psycopg
     from psycopg import AsyncConnection, IsolationLevel, generators
     from psycopg.conninfo import conninfo_to_dict
-    from psycopg.pq import Conninfo, PipelineStatus, TransactionStatus
+    from psycopg.pq import Conninfo, ExecStatus, PipelineStatus, TransactionStatus
     from psycopg.waiting import wait_async
 except ImportError as error:
     raise ImportError(
@@ -96,7 +96,9 @@ class PsycopgConnectionStrategy(PostgresStrategy[_Connection]):
         """Have the server answer."""
         # Not by execute(): that would begin a transaction, and, when cut short, try for 10 s to cancel the query.
         conn.pgconn.send_query(b"SELECT 1")
-        await wait_async(generators.execute(conn.pgconn), conn.pgconn.socket, interval=1.0)
+        results = await wait_async(generators.execute(conn.pgconn), conn.pgconn.socket, interval=1.0)
+        if [result.status for result in results] != [ExecStatus.TUPLES_OK]:
+            raise psycopg.OperationalError("the server does not answer SELECT 1")
 
     def close_connection(self, conn: _Connection) -> None:
         """Tell the server, as far as that needs no waiting, and close the socket."""

@@ -1,10 +1,12 @@
 """What a user of the package writes; checked by the type-checkers against an installed distribution."""
 
-from typing import assert_type
+from typing import Any, assert_type
 
+from psycopg import AsyncConnection
 from redis.asyncio import Redis
 
 from instrumented_pool import ConnectionPool, ConnectionStrategy, Observer, PoolStats
+from instrumented_pool.strategies.psycopg import PsycopgConnectionStrategy
 from instrumented_pool.strategies.redis import RedisConnectionStrategy
 from instrumented_pool.testing import (
     ChaosStrategy,
@@ -62,6 +64,10 @@ async def use() -> None:
     redis_pool = ConnectionPool(strategy=RedisConnectionStrategy("localhost"), max_size=2)
     async with redis_pool.get_connection() as client:
         assert_type(client, Redis)
+
+    postgres_pool = ConnectionPool(strategy=PsycopgConnectionStrategy("postgresql://db"), max_size=2)
+    async with postgres_pool.get_connection() as conn:
+        assert_type(conn, AsyncConnection[Any])
 
 
 async def make() -> ConnectionPool[FakeConnection]:

@@ -180,6 +180,17 @@ async def test_check_fails_where_nothing_comes_back(way: Way) -> None:
     await closing
 
 
+async def test_check_fails_where_the_server_has_ended_the_session(way: Way) -> None:
+    """An error is no answer, be it the reply to the question."""
+    strategy = way.strategy()
+    conn = await strategy.create_connection()
+    query = "SELECT count(pg_terminate_backend(pid, 5000)) FROM pg_stat_activity WHERE application_name = $1"
+    assert await way.ask_server(query, way.name) == 1
+    with pytest.raises(ERRORS):
+        await strategy.check_connection(conn)
+    await closed(strategy, conn)
+
+
 async def test_check_leaves_no_transaction_open(way: Way) -> None:
     """Psycopg would begin one."""
     strategy = way.strategy()
