@@ -1,12 +1,18 @@
 """What the pool must be told about a kind of connection."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable
+from asyncio import CancelledError
+from collections.abc import Awaitable, Iterator
 from typing import Generic, TypeVar
 
 from .metrics import Attributes
 
 Conn = TypeVar("Conn")
+
+_CUT_SHORT = (
+    CancelledError,
+    BaseExceptionGroup,
+)  # a group is how a TaskGroup ends that has cancelled some of its tasks
 
 
 class ConnectionStrategy(ABC, Generic[Conn]):
@@ -57,11 +63,12 @@ class ConnectionStrategy(ABC, Generic[Conn]):
     def connection_is_reusable(self, conn: Conn, error: BaseException) -> bool:
         """Say whether `conn` may be lent again after the body that used it raised `error`.
 
-        By default only after an `Exception`: a body that was cancelled may have left half a command on the wire,
-        and the next borrower would read the reply to it. Override it where the driver can tell. If it raises, the
-        connection is closed.
+        By default only after an `Exception` behind which there is no cancellation: a body of which a part was cancelled
+        may have left half a command on the wire, and the next borrower would read the reply to it. `asyncio.timeout`
+        in a body cancels, and so does a `TaskGroup` that fails. Override it where the driver can tell. If it raises,
+        the connection is closed.
         """
-        return isinstance(error, Exception)
+        return not any(isinstance(each, _CUT_SHORT) or not isinstance(each, Exception) for each in _chain(error))
 
     def reset_connection(self, conn: Conn) -> Awaitable[None] | None:
         """Undo what a borrower may have left behind, such as an open transaction; may be an `async def`.
@@ -81,3 +88,12 @@ class ConnectionStrategy(ABC, Generic[Conn]):
         `close_timeout` seconds. A connection that fails is closed as `stale`; no acquire waits for the answer.
         """
         raise NotImplementedError
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """An exception, and those that led to it."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        yield error
+        error = error.__cause__ or error.__context__

@@ -19,8 +19,8 @@ try:
     from psycopg.waiting import wait_async
 except ImportError as error:
     raise ImportError(
-        "PsycopgConnectionStrategy needs psycopg: pip install 'instrumented-pool[psycopg]', and 'psycopg[binary]' where "
-        "libpq is missing",
+        "PsycopgConnectionStrategy needs psycopg: pip install 'instrumented-pool[psycopg]', and where libpq is missing "
+        "'psycopg[binary]'",
         name="psycopg",
     ) from error
 

@@ -1,7 +1,7 @@
 """Rule 6: what a caller gives back, and in which state it may be."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 
@@ -41,6 +41,56 @@ async def test_connection_is_closed_after_a_cancellation_in_the_body(
     assert strategy.closed == [holder.conn]
     assert pool.stats().closed["dirty"] == 1
     assert isinstance(recorder.one(Released).error, asyncio.CancelledError)
+
+
+async def times_out() -> None:
+    """As a command does that takes too long for who sent it."""
+    async with asyncio.timeout(1):
+        await asyncio.sleep(2)
+
+
+async def waits_no_longer() -> None:
+    """The older way."""
+    await asyncio.wait_for(asyncio.sleep(2), 1)
+
+
+async def translates() -> None:
+    """As applications do."""
+    try:
+        await times_out()
+    except TimeoutError as error:
+        raise LookupError("too slow") from error
+
+
+async def fails_as_a_group() -> None:
+    """The tasks beside the one that failed are cancelled."""
+    async with asyncio.TaskGroup() as group:
+        group.create_task(asyncio.sleep(2))
+        group.create_task(raises())
+
+
+async def raises() -> None:
+    """Nothing was cut short."""
+    raise LookupError("no such order")
+
+
+@pytest.mark.parametrize("body", [times_out, waits_no_longer, translates, fails_as_a_group, raises])
+async def test_connection_is_closed_after_a_body_of_which_a_part_was_cancelled(
+    make_pool: MakePool, strategy: FakeStrategy, body: Callable[[], Awaitable[None]]
+) -> None:
+    """The exception is an ordinary one, and yet half a command may be on the wire."""
+    pool = make_pool()
+    with pytest.raises((TimeoutError, LookupError, ExceptionGroup)):
+        async with pool.get_connection():
+            await body()
+    assert len(strategy.closed) == (body is not raises)
+
+
+def test_exceptions_that_led_to_each_other_are_looked_at_once() -> None:
+    """A circle of them, which Python does not rule out."""
+    first, second = ValueError(), ValueError()
+    first.__cause__, second.__cause__ = second, first
+    assert FakeStrategy().connection_is_reusable(FakeConnection(1), first)
 
 
 async def test_interrupted_connection_is_not_handed_to_those_who_wait(
