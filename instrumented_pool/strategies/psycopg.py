@@ -6,7 +6,6 @@ import logging
 import select
 import socket
 import traceback
-from asyncio import CancelledError
 from collections.abc import Awaitable
 from typing import Any, NamedTuple, TypeAlias
 from weakref import WeakKeyDictionary
@@ -107,7 +106,7 @@ class PsycopgConnectionStrategy(PostgresStrategy[_Connection]):
     async def _dial(self) -> _Connection:
         try:
             return await AsyncConnection.connect(self._conninfo, **self._kwargs)
-        except CancelledError as error:
+        except BaseException as error:  # cancelled, or out of time
             # psycopg leaves the socket to the garbage collector, and the traceback would keep it.
             traceback.clear_frames(error.__traceback__)
             raise

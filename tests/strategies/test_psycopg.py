@@ -120,3 +120,13 @@ async def test_transaction_left_open_by_an_errand_is_refused(way: Way, errand: s
             await use(pool)
             assert pool.stats().closed["dirty"] == 1
     await eventually(lambda: not way.proxy.links)
+
+
+async def test_creation_that_times_out_leaves_no_socket_open(way: Way) -> None:
+    """Though somebody keeps the error, as the pool does to show it. Two seconds: libpq takes no less."""
+    way.proxy.stall()
+    with pytest.raises(psycopg.OperationalError, match="timeout") as kept:
+        await way.strategy(connect_timeout=2).create_connection()
+    way.proxy.resume()
+    await eventually(lambda: not way.proxy.links)
+    del kept
