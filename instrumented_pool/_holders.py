@@ -54,8 +54,8 @@ def await_chain(awaited: Any) -> Iterator[tuple[Any, FrameType]]:
     """Follow what a suspended coroutine awaits: each coroutine, generator and async generator, and its frame."""
     while awaited is not None:
         # Each of the three has its own names for the same two things.
-        for prefix, below in (("cr", "cr_await"), ("gi", "gi_yieldfrom"), ("ag", "ag_await")):
-            frame = getattr(awaited, f"{prefix}_frame", None)
+        for of_itself, below in (("cr_frame", "cr_await"), ("gi_frame", "gi_yieldfrom"), ("ag_frame", "ag_await")):
+            frame = getattr(awaited, of_itself, None)
             if frame is not None:
                 yield awaited, frame
                 awaited = getattr(awaited, below, None)
