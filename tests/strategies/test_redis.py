@@ -54,6 +54,22 @@ async def test_client_keeps_to_one_connection_whatever_is_done_with_it(server: V
     await strategy.close_connection(conn)
 
 
+async def test_tasks_that_share_a_client_take_turns_on_it(proxy: Proxy) -> None:
+    """None of them asks twice while another waits, as redis-py's own pool would let it."""
+    strategy = strategy_for(proxy)
+    conn = await strategy.create_connection()
+    replies: list[str] = []
+
+    async def ask(name: str) -> None:
+        for _ in range(5):
+            await conn.ping()
+            replies.append(name)
+
+    await asyncio.gather(ask("one"), ask("two"))
+    assert replies == ["one", "two"] * 5
+    await strategy.close_connection(conn)
+
+
 async def test_connection_is_dialled_when_it_is_created(server: Valkey, proxy: Proxy) -> None:
     """The time of dialling is the pool's to measure, not the first command's."""
     strategy = strategy_for(proxy)
