@@ -24,7 +24,7 @@ PREVIEW_READY := grafana/preview/node_modules/ready
 MOVED := $(if $(filter-out $(CURDIR),$(shell cat $(READY) 2>/dev/null)),moved)
 
 .PHONY: help demo film dashboards structure preview test lint format types wheel-test datadog-assets mutants \
-	alert-matrix addresses bench bench-ready soak reference lock clean moved
+	alert-matrix addresses bench bench-ready bench-servers soak reference lock clean moved
 .DEFAULT_GOAL := help
 
 help: ## List these targets
@@ -85,6 +85,9 @@ bench: ## Measure the pool beside its peers on each Python that is here, for doc
 
 bench-ready: $(BENCH_READY)
 	@:
+
+bench-servers: $(BENCH_READY) ## Measure the pool beside those people use, on real servers, for docs/side-by-side.md
+	@$(RUN) -m benchmarks.servers $(ARGS)
 
 soak: $(READY) ## Let a pool bear a million operations of every kind, and see whether all adds up
 	@$(RUN) benchmarks/soak.py $(ARGS)

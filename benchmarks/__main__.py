@@ -2,20 +2,16 @@
 
 import argparse
 import json
-import os
-import platform
 import subprocess
 import sys
 import time
-from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, cast
 
 from . import plots, report
 from .contestants import CONTESTANTS
 from .measure import LOOPS, PARTS
-from .results import RESULTS, Results, Run, load, save
+from .results import RESULTS, Results, Run, load, save, this_machine
 
 PATIENCE = 600.0
 """Seconds that a run may take, on however busy a machine: a pool that hangs must not hang the comparison."""
@@ -39,28 +35,16 @@ def results_of(pythons: list[str], options: list[str]) -> Results:
         name for name in LOOPS if name != "asyncio"
     ]
     return Results(
-        measured=f"{datetime.now(UTC):%Y-%m-%d}",
-        machine=f"{_processor()}, {os.cpu_count()} cores, {platform.system()}",
-        packages={name: version(name) for name in packages},
+        **this_machine(packages),
         runs=[measured(python, loop, options) for python in pythons for loop in LOOPS],
     )
-
-
-def _processor() -> str:
-    """The model, which Linux does not tell `platform`."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    models = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(models, platform.machine())
 
 
 def _try_out(pythons: list[str]) -> None:
     """Measure in a hurry: whatever reads the figures has to understand them."""
     results = results_of(pythons, ["--quick"])
     plots.drawn(results)
-    report.filled(report.PAGE.read_text(), results)
+    report.filled(report.PAGE, report.TABLES, results)
     stale = [name for name, svg in plots.drawn(load()).items() if _plot(name).read_text() != svg]
     if stale:
         sys.exit(f"the plots {', '.join(stale)} are not drawn from {RESULTS.name}: run make bench ARGS=--redraw")
@@ -71,7 +55,7 @@ def _redraw() -> None:
     results = load()
     for name, svg in plots.drawn(results).items():
         _plot(name).write_text(svg)
-    report.PAGE.write_text(report.filled(report.PAGE.read_text(), results))
+    report.PAGE.write_text(report.filled(report.PAGE, report.TABLES, results))
     for name, table in report.TABLES.items():
         print(f"\n{name}\n\n{table(results)}")
 

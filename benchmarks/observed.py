@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import tracemalloc
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from statistics import median
@@ -22,20 +22,13 @@ import datadog
 import structlog
 from asyncio_connection_pool.contrib.datadog import ConnectionPool as AncestorWithDatadog
 from ddtrace.trace import Span, TraceFilter, tracer
-from opentelemetry.sdk.metrics import MeterProvider
-from opentelemetry.sdk.metrics.export import InMemoryMetricReader
-from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
-from prometheus_client import CollectorRegistry
 
 from instrumented_pool import ConnectionPool, Observer
 from instrumented_pool_datadog import DatadogObserver
-from instrumented_pool_otel import OTelObserver
-from instrumented_pool_otel.sdk import bridge
-from instrumented_pool_prometheus import PoolCollector
 from instrumented_pool_structlog import StructlogObserver
 
 from .contestants import AncestorStrategy, Lease, Strategy
+from .listeners import otel, prometheus
 from .results import Observed
 from .scenarios import SIZE, alone
 from .timing import Effort, in_turns
@@ -111,21 +104,6 @@ def _with_distributions() -> ConnectionPool[object]:
     return pool
 
 
-def _prometheus() -> PoolCollector:
-    collector = PoolCollector()
-    CollectorRegistry().register(collector)
-    return collector
-
-
-def _otel(spans: Any, bridged: bool = False) -> OTelObserver:
-    tracers = TracerProvider()
-    tracers.add_span_processor(BatchSpanProcessor(_DropSpans()))
-    meters = MeterProvider(metric_readers=[InMemoryMetricReader()])
-    if bridged:
-        bridge(meters)
-    return OTelObserver(tracer_provider=tracers, meter_provider=meters, spans=spans)
-
-
 def _structlog(routine: bool = False) -> StructlogObserver:
     logger = structlog.wrap_logger(
         structlog.PrintLogger(open(os.devnull, "w")),  # noqa: SIM115  open as long as the process is
@@ -150,24 +128,19 @@ def _ancestor_with_datadog() -> Any:
 POOLS: Mapping[str, Callable[[], Any]] = {
     "bare": _ours,
     "distributions kept": _with_distributions,
-    "Prometheus": lambda: _ours(_prometheus()),
-    "OpenTelemetry, no spans": lambda: _ours(_otel("off")),
-    "OpenTelemetry, spans of waits": lambda: _ours(_otel("waits")),
-    "OpenTelemetry, spans of all": lambda: _ours(_otel("all")),
-    "OpenTelemetry's bridge, spans of waits": lambda: _ours(_otel("waits", bridged=True)),
+    "Prometheus": lambda: _ours(prometheus()),
+    "OpenTelemetry, no spans": lambda: _ours(otel("off")),
+    "OpenTelemetry, spans of waits": lambda: _ours(otel("waits")),
+    "OpenTelemetry, spans of all": lambda: _ours(otel("all")),
+    "OpenTelemetry's bridge, spans of waits": lambda: _ours(otel("waits", bridged=True)),
     "Datadog": lambda: _ours(DatadogObserver("bench")),
     "Datadog, per acquire": lambda: _ours(DatadogObserver("bench-each", per_acquire=True)),
     "structlog": lambda: _ours(_structlog()),
     "structlog, routine": lambda: _ours(_structlog(routine=True)),
-    "all four": lambda: _ours(_prometheus(), _otel("waits", bridged=True), DatadogObserver("bench-four"), _structlog()),
+    "all four": lambda: _ours(prometheus(), otel("waits", bridged=True), DatadogObserver("bench-four"), _structlog()),
     "asyncio-connection-pool": _ancestor,
     "asyncio-connection-pool, Datadog": _ancestor_with_datadog,
 }
-
-
-class _DropSpans(SpanExporter):
-    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        return SpanExportResult.SUCCESS
 
 
 class _DropTraces(TraceFilter):

@@ -97,7 +97,7 @@ def _dots(results: Results, panels: dict[str, Callable[[Run], dict[str, Timing]]
             "mark": {"type": "point", "size": 55, "strokeWidth": 1.5, "opacity": 1},
             "encoding": {
                 "y": POOLS,
-                "x": _log("µs", "µs", [0.1, 1, 10, 100, 1000]),
+                "x": log("µs", "µs", [0.1, 1, 10, 100, 1000]),
                 "color": {"field": "python", "title": "Python"},
                 "shape": {"field": "loop", "title": "loop", "scale": {"range": ["circle", "triangle-up"]}},
             },
@@ -120,8 +120,8 @@ def queue(results: Results) -> Spec:
         "width": 430,
         "height": 260,
         "encoding": {
-            "x": _log("queued", "callers queued", depths),
-            "y": _log("µs", "µs", [1, 3, 10, 30, 100, 300]),
+            "x": log("queued", "callers queued", depths),
+            "y": log("µs", "µs", [1, 3, 10, 30, 100, 300]),
             "color": ours,
             "detail": {"field": "pool"},
         },
@@ -153,7 +153,7 @@ def fairness(results: Results) -> Spec:
                 "mark": {"type": "rule", "strokeWidth": 8, "strokeCap": "round", "color": COLOURS[1]},
                 "encoding": {
                     "y": POOLS,
-                    "x": _log("fewest", "acquires", [1, 3, 10, 30, 100, 300, 1000]),
+                    "x": log("fewest", "acquires", [1, 3, 10, 30, 100, 300, 1000]),
                     "x2": {"field": "most"},
                 },
             },
@@ -164,7 +164,7 @@ def fairness(results: Results) -> Spec:
                 "mark": {"type": "point", "filled": True, "size": 70, "opacity": 1, "color": COLOURS[1]},
                 "encoding": {
                     "y": POOLS | {"axis": POOLS["axis"] | {"labels": False}},
-                    "x": _log("waits", "× the wait of one who is served in turn", [1, 3, 10, 30, 100]),
+                    "x": log("waits", "× the wait of one who is served in turn", [1, 3, 10, 30, 100]),
                 },
             },
         ],
@@ -176,13 +176,16 @@ PLOTS: dict[str, Callable[[Results], Spec]] = {"cost": cost, "queue": queue, "fa
 
 def drawn(results: Results) -> dict[str, str]:
     """Every plot as SVG, by the name of its file."""
-    return {
-        name: vl_convert.vegalite_to_svg(spec(results) | {"config": CONFIG, "padding": 8}, vl_version=VEGA_LITE) + "\n"
-        for name, spec in PLOTS.items()
-    }
+    return {name: svg(spec(results)) for name, spec in PLOTS.items()}
 
 
-def _log(field: str, words: str, marks: Sequence[float]) -> Spec:
+def svg(spec: Spec) -> str:
+    """The plot, in the look of all of them."""
+    drawing: str = vl_convert.vegalite_to_svg(spec | {"config": CONFIG, "padding": 8}, vl_version=VEGA_LITE)
+    return drawing + "\n"
+
+
+def log(field: str, words: str, marks: Sequence[float]) -> Spec:
     """A logarithmic axis that is marked at some places and ends where the figures do."""
     return {
         "field": field,

@@ -6,19 +6,27 @@ With --check nothing is written, and the exit code is 1 where the page does not 
 import argparse
 import difflib
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TypeVar
 
 from .budgets import BARE, BUDGETS, OURS
-from .results import DOCS, Results, Run, Timing, load
+from .results import DOCS, Machine, Results, Run, Timing, load
 
 PAGE = DOCS / "benchmarks.md"
+
+R = TypeVar("R")
 
 
 def machine(results: Results) -> str:
     """Where and with what."""
-    packages = ", ".join(f"{name} {version}" for name, version in results["packages"].items())
-    busiest = max(run["load"] for run in results["runs"])
-    return f"Measured on {results['measured']}: {results['machine']}, load average at most {busiest:.1f}; {packages}."
+    return measured_on(results, max(run["load"] for run in results["runs"]))
+
+
+def measured_on(machine: Machine, busiest: float) -> str:
+    """When, where and with what, beside so high a load average."""
+    packages = ", ".join(f"{name} {version}" for name, version in machine["packages"].items())
+    return f"Measured on {machine['measured']}: {machine['machine']}, load average at most {busiest:.1f}; {packages}."
 
 
 def budgets(results: Results) -> str:
@@ -27,7 +35,7 @@ def budgets(results: Results) -> str:
         [budget.what, f"≤ {budget.limit:g}{budget.unit}", *(budget.verdict(run) for run in results["runs"])]
         for budget in BUDGETS
     ]
-    return _table(["", "budget", *map(title, results["runs"])], rows)
+    return table(["", "budget", *map(title, results["runs"])], rows)
 
 
 def idle(results: Results) -> str:
@@ -47,7 +55,7 @@ def queued(results: Results) -> str:
     depths = run["queued"]
     names = next(iter(depths.values()))
     rows = [[_name(name), *(_microseconds(timings[name]["best"]) for timings in depths.values())] for name in names]
-    return _table([title(run) + ", µs", *(f"{int(depth):,} queued" for depth in depths)], rows)
+    return table([title(run) + ", µs", *(f"{int(depth):,} queued" for depth in depths)], rows)
 
 
 def fairness(results: Results) -> str:
@@ -62,7 +70,7 @@ def fairness(results: Results) -> str:
         ]
         for name, figures in run["fairness"].items()
     ]
-    return _table([title(run), "fewest acquires", "most", "99 % of waits, of ideal", "overtaken"], rows)
+    return table([title(run), "fewest acquires", "most", "99 % of waits, of ideal", "overtaken"], rows)
 
 
 def memory(results: Results) -> str:
@@ -70,7 +78,7 @@ def memory(results: Results) -> str:
     rows = [
         [_name(name), f"{figures['queued']:,.0f}", f"{figures['idle']:,.0f}"] for name, figures in run["memory"].items()
     ]
-    return _table([title(run) + ", bytes", "a queued caller", "an idle connection"], rows)
+    return table([title(run) + ", bytes", "a queued caller", "an idle connection"], rows)
 
 
 def observed(results: Results) -> str:
@@ -80,14 +88,14 @@ def observed(results: Results) -> str:
         [
             _name(name),
             _microseconds(idle[name]["best"]),
-            f"{_number(idle[name]['best'] / idle[BARE]['best'])} ×",
+            f"{number(idle[name]['best'] / idle[BARE]['best'])} ×",
             _microseconds(busy[name]["best"]),
-            f"{_number(busy[name]['best'] / busy[BARE]['best'])} ×",
+            f"{number(busy[name]['best'] / busy[BARE]['best'])} ×",
             f"{peak[name]:,.0f}",
         ]
         for name in idle
     ]
-    return _table([title(run), "idle, µs", "of bare", "12 tasks, µs", "of bare", "bytes at the peak"], rows)
+    return table([title(run), "idle, µs", "of bare", "12 tasks, µs", "of bare", "bytes at the peak"], rows)
 
 
 TABLES: dict[str, Callable[[Results], str]] = {
@@ -109,19 +117,20 @@ def chosen(results: Results) -> Run:
     return [run for run in results["runs"] if run["loop"] == "asyncio"][-1]
 
 
-def filled(page: str, results: Results) -> str:
-    """The page with every table in its place.
+def filled(page: Path, tables: Mapping[str, Callable[[R], str]], results: R) -> str:
+    """The page's text with every table in its place.
 
     Raises:
         ValueError: a table has no place there.
     """
-    for name, table in TABLES.items():
+    text = page.read_text()
+    for name, write in tables.items():
         begin, end = f"<!-- begin: {name} -->\n", "\n<!-- end -->"
-        if page.count(begin) != 1:
-            raise ValueError(f"{PAGE.name} must have one place for {name!r}, has {page.count(begin)}")
-        before, _, rest = page.partition(begin)
-        page = before + begin + table(results) + end + rest.partition(end)[2]
-    return page
+        if text.count(begin) != 1:
+            raise ValueError(f"{page.name} must have one place for {name!r}, has {text.count(begin)}")
+        before, _, rest = text.partition(begin)
+        text = before + begin + write(results) + end + rest.partition(end)[2]
+    return text
 
 
 def _timings(results: Results, read: Callable[[Run], dict[str, Timing]]) -> str:
@@ -130,7 +139,7 @@ def _timings(results: Results, read: Callable[[Run], dict[str, Timing]]) -> str:
     rows: list[list[str]] = []
     for name in runs[0]:
         ratios = sorted(run[name]["best"] / run[OURS]["best"] for run in runs)
-        span = dict.fromkeys(map(_number, (ratios[0], ratios[-1])))  # one number where the two look the same
+        span = dict.fromkeys(map(number, (ratios[0], ratios[-1])))  # one number where the two look the same
         rows.append(
             [
                 _name(name),
@@ -138,10 +147,10 @@ def _timings(results: Results, read: Callable[[Run], dict[str, Timing]]) -> str:
                 "" if name == OURS else f"{' – '.join(span)} ×",
             ]
         )
-    return _table(["µs", *map(title, results["runs"]), "of ours"], rows)
+    return table(["µs", *map(title, results["runs"]), "of ours"], rows)
 
 
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """Names at the left, numbers at the right, every column as wide as it must."""
     lines = [head, *rows]
     names, *numbers = (max(map(len, column)) for column in zip(*lines, strict=True))
@@ -169,10 +178,10 @@ def _name(name: str) -> str:
 
 
 def _microseconds(seconds: float) -> str:
-    return _number(seconds * 1e6)
+    return number(seconds * 1e6)
 
 
-def _number(value: float) -> str:
+def number(value: float) -> str:
     """Three digits that mean something."""
     return f"{value:,.{2 if value < 10 else 1 if value < 100 else 0}f}"
 
@@ -181,18 +190,19 @@ def _times(count: int) -> str:
     return "always" if count >= 1_000 else f"{count} times" if count else "never"
 
 
-def main() -> int:
+def main(page: Path, tables: Mapping[str, Callable[[R], str]], results: R) -> int:
+    """Write the page's tables anew, or see whether that would change anything."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true", help="compare, and write nothing")
     options = parser.parse_args()
-    page = PAGE.read_text()
-    wanted = filled(page, load())
+    wanted = filled(page, tables, results)
     if not options.check:
-        PAGE.write_text(wanted)
+        page.write_text(wanted)
         return 0
-    sys.stdout.writelines(difflib.unified_diff(page.splitlines(True), wanted.splitlines(True), "page", "JSON"))
-    return int(page != wanted)
+    there = page.read_text()
+    sys.stdout.writelines(difflib.unified_diff(there.splitlines(True), wanted.splitlines(True), "page", "JSON"))
+    return int(there != wanted)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(PAGE, TABLES, load()))

@@ -1,6 +1,11 @@
 """The figures of one `make bench`, as they are committed: docs/benchmarks/results.json."""
 
 import json
+import os
+import platform
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypedDict, cast
 
@@ -68,13 +73,37 @@ class Run(TypedDict):
     observed: Observed
 
 
-class Results(TypedDict):
-    """All runs, the Pythons from the oldest to the newest, and where they took place."""
+class Machine(TypedDict):
+    """When, where and with what."""
 
     measured: str
     machine: str
     packages: dict[str, str]
+
+
+class Results(Machine):
+    """All runs, the Pythons from the oldest to the newest, and where they took place."""
+
     runs: list[Run]
+
+
+def this_machine(packages: Iterable[str]) -> Machine:
+    """This one, today, with the versions of these packages."""
+    return Machine(
+        measured=f"{datetime.now(UTC):%Y-%m-%d}",
+        machine=f"{_processor()}, {os.cpu_count()} cores, {platform.system()}",
+        packages={name: version(name) for name in packages},
+    )
+
+
+def _processor() -> str:
+    """The model, which Linux does not tell `platform`."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    models = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(models, platform.machine())
 
 
 def load() -> Results:
@@ -82,10 +111,10 @@ def load() -> Results:
     return cast(Results, json.loads(RESULTS.read_text()))
 
 
-def save(results: Results) -> None:
+def save(results: Any, path: Path = RESULTS) -> None:
     """Write it with no more digits than mean something."""
-    RESULTS.parent.mkdir(exist_ok=True)
-    RESULTS.write_text(json.dumps(_rounded(results), indent=1) + "\n")
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps(_rounded(results), indent=1) + "\n")
 
 
 def _rounded(value: Any) -> Any:

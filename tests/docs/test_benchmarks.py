@@ -1,25 +1,30 @@
-"""The page on benchmarks shows the figures that are committed beside it."""
+"""The pages on benchmarks show the figures that are committed beside them."""
 
 import re
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "benchmarks.md"
 
 
-def test_every_table_is_made_from_the_figures() -> None:
-    """`make bench ARGS=--redraw` would change nothing."""
-    command = [sys.executable, "-m", "benchmarks.report", "--check"]
+@pytest.mark.parametrize("module", ["benchmarks.report", "benchmarks.servers.report"])
+def test_every_table_is_made_from_the_figures(module: str) -> None:
+    """`make bench ARGS=--redraw`, or `make bench-servers`, would change nothing."""
+    command = [sys.executable, "-m", module, "--check"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_every_plot_that_is_drawn_is_shown() -> None:
+@pytest.mark.parametrize("name", ["benchmarks", "side-by-side"])
+def test_every_plot_that_is_drawn_is_shown(name: str) -> None:
     """And every one that is shown is drawn."""
-    shown: list[str] = re.findall(r"!\[.+\]\((benchmarks/\w+\.svg)\)", PAGE.read_text())
-    assert sorted(shown) == sorted(f"benchmarks/{plot.name}" for plot in PAGE.parent.glob("benchmarks/*.svg"))
+    page = ROOT / "docs" / f"{name}.md"
+    shown: list[str] = re.findall(rf"!\[.+\]\(({name}/\w+\.svg)\)", page.read_text())
+    assert sorted(shown) == sorted(f"{name}/{plot.name}" for plot in page.parent.glob(f"{name}/*.svg"))
     assert shown
 
 
