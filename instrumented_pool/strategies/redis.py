@@ -90,12 +90,12 @@ class RedisConnectionStrategy(ConnectionStrategy[Redis]):
     def connection_is_closed(self, conn: Redis) -> bool:
         """Say whether the socket is gone, as far as this side has been told, or is still taken. Sends nothing."""
         line = _line_of(conn)
-        return line.is_dead() or not line.can_get_connection()
+        return line.is_dead() or line.is_taken()
 
     def reset_connection(self, conn: Redis) -> Awaitable[None] | None:
         """Leave a transaction or a database that the borrower has gone into; refuse a client that is still in use."""
         line = _line_of(conn)
-        if not line.can_get_connection():
+        if line.is_taken():
             raise RuntimeError("given back with a pipeline, a pub/sub or a command still open on it")
         return line.restore(conn) if line.changed and not line.is_dead() else None
 
@@ -124,8 +124,8 @@ class _Line(ConnectionPool):
     """The pool that redis-py wants inside each client, held to the one connection it begins with.
 
     redis-py's `single_connection_client` would not do: pipelines, locks and pub/sub open connections beside it. Nor
-    its `BlockingConnectionPool`: that puts time limits around each command, a fifth of what it costs, and gives the
-    connection to whichever task asks next, while others wait.
+    do its pools, which count around each command, and give the connection to whichever task asks next, while others
+    wait: a fifth of what a command costs.
     """
 
     def __init__(self, template: Any, *, tls: Any, redial: bool) -> None:
@@ -134,31 +134,33 @@ class _Line(ConnectionPool):
         self._dialled = False
         self._turn = asyncio.Lock()
         self.changed = False
-        self._only: AbstractConnection = super().make_connection()  # type: ignore[no-untyped-call]
+        self._only: AbstractConnection = self.make_connection()  # type: ignore[no-untyped-call]
+        self._available_connections.append(self._only)  # for what redis-py does to all connections of a pool
         if tls is not None:  # redis-py reads all of the system's authorities anew for each: 25 ms of the loop's time
             cast(Any, self._only).ssl_context = tls
 
-    def make_connection(self) -> AbstractConnection:
-        return self._only
-
     async def get_connection(self, *args: Any, **kwargs: Any) -> AbstractConnection:
         await self._turn.acquire()
-        # Where this fails, it has called `release`.
-        connection: AbstractConnection = await super().get_connection()  # type: ignore[no-untyped-call]
-        return connection
+        try:
+            if self._redial or not self._dialled:
+                await self.ensure_connection(self._only)
+            elif self.is_dead():
+                raise RedisConnectionError("This connection is broken; the pool replaces it when it is given back")
+        except BaseException:
+            self._turn.release()
+            raise
+        return self._only
 
     async def release(self, connection: AbstractConnection) -> None:
         try:
-            await super().release(connection)
+            if connection.should_reconnect():  # type: ignore[no-untyped-call]  # the server has said that it goes
+                await connection.disconnect()
+            await connection.re_auth()  # type: ignore[no-untyped-call]  # where the token was renewed meanwhile
         finally:
             self._turn.release()
 
-    async def ensure_connection(self, connection: AbstractConnection) -> None:
-        # Called before every command. redis-py's own version redials what is broken.
-        if self._redial or not self._dialled:
-            await super().ensure_connection(connection)
-        elif self.is_dead():
-            raise RedisConnectionError("This connection is broken; the pool replaces it when it is given back")
+    def is_taken(self) -> bool:
+        return self._turn.locked()
 
     async def dial(self) -> None:
         try:
