@@ -31,6 +31,7 @@ class Telemetry:
             engine=engine,
             tracer_provider=dropping_tracers(),
             meter_provider=self.meters,
+            skip_dep_check=True,  # it has yet to say that it knows SQLAlchemy 2.1
         )
         self._undo = instrumentor.uninstrument
 

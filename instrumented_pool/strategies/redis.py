@@ -142,22 +142,30 @@ class _Line(ConnectionPool):
     async def get_connection(self, *args: Any, **kwargs: Any) -> AbstractConnection:
         await self._turn.acquire()
         try:
+            async with self._lock:  # as redis-py does it, whose handlers of a server's notices look at these
+                self.get_available_connection()  # type: ignore[no-untyped-call]
             if self._redial or not self._dialled:
                 await self.ensure_connection(self._only)
             elif self.is_dead():
                 raise RedisConnectionError("This connection is broken; the pool replaces it when it is given back")
         except BaseException:
-            self._turn.release()
+            self._give_back()
             raise
         return self._only
 
     async def release(self, connection: AbstractConnection) -> None:
         try:
-            if connection.should_reconnect():  # type: ignore[no-untyped-call]  # the server has said that it goes
+            told_to_go = getattr(connection, "should_reconnect", None)  # by the server; of redis-py 7
+            if told_to_go is not None and told_to_go():
                 await connection.disconnect()
             await connection.re_auth()  # type: ignore[no-untyped-call]  # where the token was renewed meanwhile
         finally:
-            self._turn.release()
+            self._give_back()
+
+    def _give_back(self) -> None:
+        self._in_use_connections.discard(self._only)
+        self._available_connections[:] = [self._only]
+        self._turn.release()
 
     def is_taken(self) -> bool:
         return self._turn.locked()

@@ -15,7 +15,7 @@ from redis.asyncio import Redis
 from instrumented_pool._servers import HOST, Postgres, Valkey
 from support.otlp import Receiver
 from support.pages import DOCS, block
-from support.programs import PATIENCE, clients, environment, placeless, started, trees
+from support.programs import PATIENCE, UNWANTED, clients, environment, placeless, started, trees
 
 PAGE = DOCS / "examples.md"
 REDIS_URL = "redis://localhost:6379"
@@ -45,6 +45,7 @@ async def story(tmp_path_factory: pytest.TempPathFactory) -> Story:
         database = await asyncpg.connect(postgres.url)
         commands = block(PAGE, "", "examples/worker.py").replace(DATABASE_URL, postgres.url)
         commands = commands.replace("GRACE=3", "GRACE=1.5").replace(REDIS_URL, f"redis://{HOST}:{server.port}")
+        commands = commands.replace("INSTRUMENTATIONS=redis", f"INSTRUMENTATIONS=redis,{UNWANTED}")
         order, another = block(PAGE, "", "redis-cli").splitlines()
 
         async def run(log: Path, story: Callable[[], Awaitable[object]]) -> int:

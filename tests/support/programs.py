@@ -20,6 +20,9 @@ from .pages import ROOT
 
 PATIENCE = 60.0  # seconds
 
+UNWANTED = "sqlalchemy"
+"""The instrumentation that comes with the benchmarks: it complains that SQLAlchemy is newer than it knows."""
+
 
 def environment(receiver: Receiver, **settings: str) -> dict[str, str]:
     """That of a program which exports to a receiver, and finds what is installed beside this Python first."""
@@ -30,6 +33,7 @@ def environment(receiver: Receiver, **settings: str) -> dict[str, str]:
         "OTEL_TRACES_EXPORTER": "otlp",
         "OTEL_METRICS_EXPORTER": "otlp",
         "OTEL_LOGS_EXPORTER": "none",
+        "OTEL_PYTHON_DISABLED_INSTRUMENTATIONS": UNWANTED,
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
     }
     return {**os.environ, **exporting, **settings}
