@@ -1355,14 +1355,16 @@ class ConnectionPool(Generic[Conn]):
         del self._checking[slot]
         if failure is not None:
             slot.doomed = slot.doomed or "stale"
-        idle_since = slot.idle_since
-        reason = self._place(slot, "idle", monotonic())
+        idle_since, now = slot.idle_since, monotonic()
+        reason = self._place(slot, "idle", now)
         if reason is not None:
             self._close(slot, reason)
-        elif slot.lease is None:  # to its old place among the idle
+            return
+        if slot.lease is None:  # to its old place among the idle
             self._idle.pop()
             slot.idle_since = idle_since
             insort(self._idle, slot, key=_idle_since)
+        self._arm(self._next_of(slot, now))
 
     def _suspect_leaks(self) -> None:
         if self._leak_after is None:
@@ -1389,7 +1391,7 @@ class ConnectionPool(Generic[Conn]):
                 break
         if self._ages or self._leak_after is not None or self._check_after is not None:
             for slot in self._slots:
-                if slot not in self._closing and slot not in self._creating:
+                if not (slot in self._closing or slot in self._creating or slot in self._checking):
                     self._arm(self._next_of(slot, now))
 
     def _next_of(self, slot: _Slot[Conn], now: float) -> float:

@@ -1,10 +1,12 @@
 """The real look at connections that have lain idle for long: in the background, and no acquire waits for it."""
 
 import asyncio
+from typing import Any
+from unittest.mock import patch
 
 import pytest
 
-from instrumented_pool import Acquired, Closed
+from instrumented_pool import Acquired, Closed, _pool
 from instrumented_pool.testing import RecordingObserver
 from support.callers import callers, leave_all
 from support.fakes import CarefulStrategy, MakePool
@@ -142,3 +144,40 @@ async def test_without_check_after_there_is_no_timer(make_pool: MakePool, strate
     pool = make_pool(acquire_timeout=None)
     await leave_all(*await callers(pool, 1))
     assert pool._timer is None
+
+
+@pytest.mark.parametrize("options", [{}, {"idle_timeout": 12.0}, {"max_lifetime": 12.0}], ids=str)
+async def test_timer_does_not_spin_while_a_look_hangs(
+    make_pool: MakePool, strategy: CarefulStrategy, options: dict[str, Any]
+) -> None:
+    """The connection's times may pass meanwhile; nothing can be done about them before the look is over."""
+    pool = make_pool(close_timeout=60.0, **options)
+    await leave_all(*await callers(pool, 1))
+    strategy.check_gate.clear()
+    await asyncio.sleep(10.5)
+    with patch.object(_pool, "_tick") as tick:
+        pool._on_time()
+        await asyncio.sleep(40)
+    assert not tick.called
+    strategy.check_gate.set()
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"), [({"idle_timeout": 12.0}, "idle"), ({"max_lifetime": 12.0}, "lifetime")], ids=str
+)
+async def test_connection_whose_time_passes_during_a_look_is_closed_after_it(
+    make_pool: MakePool,
+    strategy: CarefulStrategy,
+    recorder: RecordingObserver,
+    options: dict[str, Any],
+    reason: str,
+) -> None:
+    """At once, although nothing else happens."""
+    pool = make_pool(close_timeout=60.0, observers=[recorder], **options)
+    await leave_all(*await callers(pool, 1))
+    strategy.check_gate.clear()
+    await asyncio.sleep(15)
+    assert recorder.of(Closed) == []
+    strategy.check_gate.set()
+    await asyncio.sleep(0.001)
+    assert recorder.one(Closed).reason == reason
