@@ -1100,8 +1100,9 @@ class ConnectionPool(Generic[Conn]):
             closes = self._release(lease, slot, error)
         except BaseException as escaped:
             if returned.done():  # nobody waits for it any more
-                raise
-            returned.set_exception(escaped)
+                self._bus.escape(escaped)
+            else:
+                returned.set_exception(escaped)
         else:
             if not returned.done():
                 returned.set_result(closes)

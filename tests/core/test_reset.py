@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from instrumented_pool import Closed, CloseError, PoolTimeoutError, Released
+from instrumented_pool import Closed, CloseError, Observer, PoolTimeoutError, Released
 from instrumented_pool.testing import RecordingObserver
 from support.callers import callers
 from support.fakes import CarefulStrategy, MakePool
@@ -131,3 +131,42 @@ async def test_closing_pool_waits_for_a_reset(make_pool: MakePool, strategy: Car
     assert len(caught.value.holders) == 1
     strategy.reset_gate.set()
     await pool.close(timeout=1)
+
+
+async def test_resets_may_await_one_future(
+    make_pool: MakePool, strategy: CarefulStrategy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where a strategy sees to all that came back in one go."""
+    flushed = asyncio.get_running_loop().create_future()
+    monkeypatch.setattr(strategy, "reset_connection", lambda conn: flushed)
+    pool = make_pool(max_size=2)
+    holders = await callers(pool, 2)
+    for holder in holders:
+        holder.let_go()
+    await steps()
+    assert pool.stats().in_use == 2
+    flushed.set_result(None)
+    await steps()
+    assert pool.stats().idle == 2
+    assert all(holder.task.done() for holder in holders)
+
+
+async def test_cancellation_raised_by_a_hook_after_the_borrower_has_gone_is_nobodys(
+    make_pool: MakePool, strategy: CarefulStrategy
+) -> None:
+    """It reaches neither the event loop's exception handler nor the next caller."""
+
+    class Cancelling(Observer):
+        def on_released(self, event: Released) -> None:
+            raise asyncio.CancelledError
+
+    complaints = list[object]()
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: complaints.append(context))
+    pool = make_pool(observers=[Cancelling()])
+    (holder,) = await callers(pool, 1)
+    holder.let_go()
+    await steps(1)
+    await holder.cancel()
+    await steps()
+    assert pool.stats().idle == 1
+    assert not complaints
