@@ -80,6 +80,7 @@ class _Slot(Generic[Conn]):
         "idle_since",
         "leak_told",
         "lease",
+        "reset_failed",
         "settled",
     )
 
@@ -97,6 +98,7 @@ class _Slot(Generic[Conn]):
         self.expires_at = inf
         self.idle_since = self.checked_at = 0.0
         self.leak_told = 0  # the acquire whose hold was reported
+        self.reset_failed = False
 
 
 _QUEUED: Any = _Slot(0)  # what a caller has while it is in the queue
@@ -1052,7 +1054,9 @@ class ConnectionPool(Generic[Conn]):
             self._close(slot, reason)
         if bus.escaped is not None:
             bus.raise_escaped()
-        return reason is not None and reason != "stale" and self._close_errors == "raise"
+        if reason is None or reason == "stale" or slot.reset_failed:
+            return False
+        return self._close_errors == "raise"
 
     def _judge(self, slot: _Slot[Conn], error: BaseException) -> None:
         """See whether what a failed body gives back may be lent again."""
@@ -1108,7 +1112,7 @@ class ConnectionPool(Generic[Conn]):
                 returned.set_result(closes)
 
     def _reset_failed(self, slot: _Slot[Conn], failure: BaseException) -> None:
-        slot.doomed = slot.doomed or "dirty"
+        slot.doomed, slot.reset_failed = slot.doomed or "dirty", True
         self._close_failed(slot, "dirty", failure, monotonic())
 
     async def _close_of(self, slot: _Slot[Conn], error: BaseException | None) -> None:

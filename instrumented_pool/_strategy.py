@@ -76,7 +76,8 @@ class ConnectionStrategy(ABC, Generic[Conn]):
         Asked whenever a body is over and `conn` would be lent again. Returning None, where nothing has to be awaited,
         costs the pool next to nothing. Otherwise the connection stays in use, and the caller in the exit of its
         `async with`, while a task of the pool's awaits it, for at most `close_timeout` seconds. If it raises or
-        overruns, the connection is closed as `dirty`, and observers alone are told why, by `on_close_error`.
+        overruns, the connection is closed as `dirty`, for which no caller waits, and observers alone are told why, by
+        `on_close_error`.
         """
         return None
 

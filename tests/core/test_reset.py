@@ -66,6 +66,23 @@ async def test_connection_whose_reset_fails_is_closed(
     assert pool.stats().close_errors == 1
 
 
+@pytest.mark.parametrize("reset_steps", [None, 2], ids=["at once", "in some steps"])
+async def test_caller_does_not_wait_for_the_close_after_a_failed_reset(
+    make_pool: MakePool, strategy: CarefulStrategy, recorder: RecordingObserver, reset_steps: int | None
+) -> None:
+    """Nor hears of it, which as often as not goes wrong, too: observers are told."""
+    pool = make_pool(observers=[recorder])
+    strategy.reset_steps, strategy.close_steps = reset_steps, 20
+    reset_error, close_error = OSError("broken"), OSError("still broken")
+    strategy.reset_errors.append(reset_error)
+    strategy.close_errors.append(close_error)
+    async with pool.get_connection():
+        pass
+    assert pool.stats().closing == 1
+    await steps(30)
+    assert [event.error for event in recorder.of(CloseError)] == [reset_error, close_error]
+
+
 async def test_reset_that_overruns_its_time_is_given_up(
     make_pool: MakePool, strategy: CarefulStrategy, recorder: RecordingObserver
 ) -> None:
