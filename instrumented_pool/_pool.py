@@ -1334,10 +1334,11 @@ class ConnectionPool(Generic[Conn]):
                 self._discard(slot, reason)
 
     def _check_idle(self, now: float) -> None:
-        """Have what has been idle for long looked at."""
-        if self._check_after is None:
+        """Have what has been idle for long looked at, in rounds: half of it at most, so that callers find the rest."""
+        if self._check_after is None or self._checking:
             return
-        for slot in [slot for slot in self._idle if self._check_at(slot) <= now]:
+        due = [slot for slot in self._idle if self._check_at(slot) <= now]
+        for slot in due[: max(1, len(self._idle) // 2)]:
             if slot in self._idle:
                 self._idle.remove(slot)
                 self._start_check(slot, now)
@@ -1364,12 +1365,12 @@ class ConnectionPool(Generic[Conn]):
         reason = self._place(slot, "idle", now)
         if reason is not None:
             self._close(slot, reason)
-            return
-        if slot.lease is None:  # to its old place among the idle
+        elif slot.lease is None:  # to its old place among the idle
             self._idle.pop()
             slot.idle_since = idle_since
             insort(self._idle, slot, key=_idle_since)
-        self._arm(self._next_of(slot, now))
+        if not self._closed:
+            self._arm(self._next_of(slot, now) if self._checking else now)  # for the next round
 
     def _suspect_leaks(self) -> None:
         if self._leak_after is None:
@@ -1405,7 +1406,7 @@ class ConnectionPool(Generic[Conn]):
         due = inf if slot.doomed is not None else slot.expires_at
         if self._idle_timeout is not None and self._spare():
             due = min(due, (slot.idle_since if lease is None else now) + self._idle_timeout)
-        if self._check_after is not None:
+        if self._check_after is not None and not self._checking:
             due = min(due, self._check_at(slot) if lease is None else now + self._check_after)
         if self._leak_after is not None:
             told = lease is None or slot.leak_told == lease.acquire_id

@@ -86,7 +86,8 @@ class ConnectionStrategy(ABC, Generic[Conn]):
 
         For dead connections that look alive to `connection_is_closed`: behind a firewall that has forgotten them, of
         a server that hangs. Asked every `check_after` seconds of idleness, in a task of the pool's, for at most
-        `close_timeout` seconds. A connection that fails is closed as `stale`; no acquire waits for the answer.
+        `close_timeout` seconds, of half the idle connections at a time, so that callers find the others. One that fails
+        is closed as `stale`; no acquire waits for the answer while another connection is idle.
         """
         raise NotImplementedError
 

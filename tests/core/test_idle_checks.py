@@ -99,6 +99,24 @@ async def test_acquire_never_waits_for_a_look_that_is_due(make_pool: MakePool, s
     assert strategy.looked_at == []
 
 
+async def test_callers_find_connections_while_others_are_looked_at(
+    make_pool: MakePool, strategy: CarefulStrategy
+) -> None:
+    """Half of what is idle is looked at, and then the other half: nobody dials for what will be back in a moment."""
+    pool = make_pool(max_size=6, burst_limit=12)
+    await leave_all(*await callers(pool, 6))
+    strategy.check_gate.clear()
+    await asyncio.sleep(10.5)
+    assert strategy.looked_at == strategy.created[:3]
+    (caller,) = await callers(pool, 1)
+    assert caller.conn is strategy.created[5]
+    strategy.check_gate.set()
+    await asyncio.sleep(0.01)
+    assert strategy.looked_at == strategy.created[:5]
+    await caller.leave()
+    assert len(strategy.created) == 6
+
+
 async def test_look_does_not_make_a_connection_any_younger(make_pool: MakePool, strategy: CarefulStrategy) -> None:
     """`idle_timeout` counts from its return, and the one used last is lent first, as before."""
     pool = make_pool(max_size=3, idle_timeout=25.0)
