@@ -8,6 +8,7 @@ sweeps. Time is virtual and the choices are Hypothesis's own, so what fails once
 import asyncio
 from collections import Counter
 from collections.abc import Callable
+from math import inf
 from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
@@ -19,7 +20,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from instrumented_pool import ConnectionPool, _pool
 from instrumented_pool.testing import FakeConnection, FakeStrategy, Faults, FaultyObserver, RecordingObserver
 from support.callers import Caller
-from support.fakes import Pool
+from support.fakes import CarefulStrategy, Pool
 from support.model import Error, Model, User
 from support.virtual import CLOCK, START, VirtualLoop
 from support.whole import assert_gone, assert_whole
@@ -44,6 +45,15 @@ class Server(FakeStrategy):
         self._close(conn)
 
 
+class CarefulServer(Server, CarefulStrategy):
+    """Resets and answers looks, too, in as many rounds."""
+
+    def __init__(self, *, check_after: float | None, reset_steps: int | None) -> None:
+        super().__init__(check_after=check_after, reset_steps=reset_steps)
+        self.reset_gate = self.check_gate = self.gate
+        self.check_steps = 0
+
+
 class PoolMachine(RuleBasedStateMachine):
     """Whatever is done is done to the pool and to the model, and when nothing goes on any more, both are compared."""
 
@@ -55,7 +65,8 @@ class PoolMachine(RuleBasedStateMachine):
         CLOCK.seconds = START
         self.loop = VirtualLoop()
         self.loop.set_exception_handler(self.loop.complain)
-        self.server, self.recorder = Server(), RecordingObserver()
+        self.server: Server = Server()
+        self.recorder = RecordingObserver()
         self.hook_failures = 0
         self.faults = Faults(error=self.fail_hook)
         self.calls: dict[asyncio.Task[Any], User] = {}
@@ -101,6 +112,8 @@ class PoolMachine(RuleBasedStateMachine):
         more=st.none() | st.integers(0, 2),
         observed=st.booleans(),
         slow_close=st.booleans(),
+        careful=st.none()
+        | st.builds(CarefulServer, check_after=st.sampled_from([None, 3.17]), reset_steps=st.sampled_from([None, 0])),
         options=st.fixed_dictionaries(
             {},
             optional={
@@ -119,9 +132,11 @@ class PoolMachine(RuleBasedStateMachine):
         more: int | None,
         observed: bool,
         slow_close: bool,
+        careful: CarefulServer | None,
         options: dict[str, Any],
         floor: dict[str, Any],
     ) -> None:
+        self.server = careful or self.server
         self.server.close_steps = 0 if slow_close else None
         options |= {
             "max_size": (max_size := max(max_size, floor.get("min_size", 0))),
@@ -132,6 +147,9 @@ class PoolMachine(RuleBasedStateMachine):
         observers = [self.recorder, FaultyObserver(self.faults)] if observed else []
         self.pool = ConnectionPool(strategy=self.server, observers=observers, **options)
         self.model = Model(now=START, slow_close=slow_close, **options)
+        if careful is not None:
+            self.model.resets = "at once" if careful.reset_steps is None else "slowly"
+            self.model.check_after = inf if careful.check_after is None else careful.check_after
         self.loop.between = self.look
 
     # ------------------------------------------------------------------ what callers do
@@ -173,7 +191,7 @@ class PoolMachine(RuleBasedStateMachine):
     # ------------------------------------------------------------------ what goes wrong
 
     @precondition(lambda self: not self.model.hangs)  # else all goes wrong already
-    @rule(what=st.sampled_from(["creation", "cut off", "arrival", "close", "hook", "server"]), which=WHICH)
+    @rule(what=st.sampled_from(["creation", "cut off", "arrival", "close", "reset", "hook", "server"]), which=WHICH)
     def bad_luck(self, what: str, which: int) -> None:
         if what in ("creation", "cut off"):
             error = OSError if what == "creation" else asyncio.CancelledError
@@ -184,6 +202,10 @@ class PoolMachine(RuleBasedStateMachine):
         elif what == "close":
             self.model.close_fails.append(OSError)
             self.server.close_errors.append(OSError())
+        elif what == "reset":
+            if isinstance(self.server, CarefulServer):
+                self.model.reset_fails.append(OSError)
+                self.server.reset_errors.append(OSError())
         elif what == "hook":
             self.faults.at = self.faults.calls.total() + which + 1
         else:
@@ -202,6 +224,14 @@ class PoolMachine(RuleBasedStateMachine):
         conns = [*self.model.idle, *self.model.lent]
         conn = conns[which % len(conns)]
         conn.dead = self.server.created[conn.number - 1].dead = True
+
+    @precondition(lambda self: self.model.check_after < inf and self.model.ready())
+    @rule(which=WHICH)
+    def other_side_goes_without_a_word(self, which: int) -> None:
+        assert isinstance(self.server, CarefulServer)
+        conn = self.model.ready()[which % len(self.model.ready())]
+        conn.gone = True
+        self.server.gone.add(self.server.created[conn.number - 1])
 
     # ------------------------------------------------------------------ what the owner does
 
@@ -248,7 +278,7 @@ class PoolMachine(RuleBasedStateMachine):
     def both_agree(self) -> None:
         self.compare_calls()
         self.compare_counts()
-        known = [conn.number for conn in (*self.model.idle, *self.model.lent)]
+        known = [conn.number for conn in self.model.ready()]
         assert [conn.number for conn in self.server.open] == sorted(known)
 
     def compare_calls(self) -> None:
@@ -261,7 +291,8 @@ class PoolMachine(RuleBasedStateMachine):
     def compare_counts(self) -> None:
         stats, model = self.pool.stats(), self.model
         assert (stats.creating, stats.idle) == (len(model.creating), len(model.idle))
-        assert (stats.in_use, stats.closing) == (len(model.lent), len(model.closing))
+        in_use = len(model.ready()) - len(model.idle)
+        assert (stats.in_use, stats.closing) == (in_use, len(model.closing))
         assert stats.waiting == len(model.queue)
         assert Counter[str](stats.acquired) == model.acquired
         assert Counter[str](stats.failed) == model.failed

@@ -4,10 +4,11 @@ The model knows what is asked of the pool and what the server does. From that it
 waits, who was sent away, when and why, and every count of `stats()`. It shares no code with the pool.
 
 It is exact about what happens at one and the same time, too: a creation takes the event loop two rounds, and so does a
-close; what began first is over first.
+close, a reset and a look; what began first is over first.
 """
 
 from asyncio import CancelledError
+from bisect import insort
 from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -27,7 +28,7 @@ class User:
         deadline: when the wait ends.
         fickle: goes away in the very moment of being served, without having noticed.
         conn: what the user has got, and since when.
-        leaves_with: the body's error, while a close is waited for.
+        leaves_with: the body's error, while a reset or a close is waited for.
         done: whether the call is over, with which error, and when it ended.
     """
 
@@ -50,6 +51,8 @@ class Conn:
         asker: for whom it is made.
         doom: why it will be closed, once that is known.
         leaver: who waits for its close.
+        gone: the other side, which only a look can tell.
+        unwatched: nobody waits for its close, for its reset has failed.
     """
 
     asker: User | None
@@ -59,7 +62,10 @@ class Conn:
     leaver: User | None = None
     expires_at: float = inf
     idle_since: float = 0.0
+    looked_at: float = 0.0
     overrun_at: float = inf
+    gone: bool = False
+    unwatched: bool = False
 
 
 @dataclass
@@ -78,10 +84,14 @@ class Model:
     close_timeout: float = inf
     close_errors: str = "raise"
     slow_close: bool = False
+    resets: str = ""  # "at once" or "slowly"
+    check_after: float = inf
 
     queue: list[User] = field(default_factory=list)
     lent: dict[Conn, User] = field(default_factory=dict)
+    resetting: dict[Conn, User] = field(default_factory=dict)
     idle: list[Conn] = field(default_factory=list)  # the longest idle first
+    looking: list[Conn] = field(default_factory=list)
     creating: list[Conn] = field(default_factory=list)
     closing: list[Conn] = field(default_factory=list)
     openers: list[User] = field(default_factory=list)
@@ -97,6 +107,7 @@ class Model:
     hangs: bool = False  # the server, until it recovers
     create_errors: deque[Error] = field(default_factory=deque)
     close_fails: deque[Error] = field(default_factory=deque)
+    reset_fails: deque[Error] = field(default_factory=deque)
     arrive_dead: int = 0
     dead_arrivals: int = 0
     retry_at: float = -inf
@@ -138,15 +149,38 @@ class Model:
             conn.doom = conn.doom or "dirty"
         del self.lent[conn]
         user.leaves_with = error
-        sees_to_it = self.close_errors == "raise" and error is not CancelledError
+        if not self.resets or conn.doom:
+            self._give_back(conn, user)
+            return
+        self.resetting[conn] = user
+        if self.resets == "slowly":
+            conn.overrun_at = self.now + self.close_timeout
+            self._ask_server(partial(self._reset, conn))
+        else:
+            self._reset(conn)
+
+    def _reset(self, conn: Conn, error: Error = None) -> None:
+        if conn not in self.resetting:
+            return
+        if error is None and self.reset_fails:
+            error = self.reset_fails.popleft()
+        if error is not None:
+            conn.doom, conn.unwatched = conn.doom or "dirty", True
+            self.counts["close_errors"] += 1
+        self._give_back(conn, self.resetting.pop(conn))
+
+    def _give_back(self, conn: Conn, user: User) -> None:
+        error = user.leaves_with
+        sees_to_it = self.close_errors == "raise" and error is not CancelledError and not conn.unwatched
+        sees_to_it = sees_to_it and not user.done
         conn.leaver = user if sees_to_it else None
         closed_for = self._place(conn, "handoff")
-        if not sees_to_it or closed_for in ("", "stale"):
+        if not user.done and (not sees_to_it or closed_for in ("", "stale")):
             conn.leaver = None
             self._end(user, error)
 
     def cancel(self, user: User) -> None:
-        """Cancelled while it waits, while it has a connection, or while it waits for the close of that."""
+        """Cancelled while it waits, while it has a connection, or while it waits for the reset or close of that."""
         if user in self.queue:
             self._fail(user, CancelledError, "cancelled")
         elif user in self.lent.values():
@@ -186,6 +220,8 @@ class Model:
             self._close(self._doom("pool_closed"), "pool_closed")
             self.counts["create_errors"] += len(self.creating)  # they are cancelled
             self.creating.clear()
+            for conn in self.looking:  # and so are these
+                self._answer_soon(partial(self._looked, conn, CancelledError))
             self._end_all(self.openers, PoolClosedError)
             self._note_burst()
         self._tell_closers()
@@ -216,7 +252,10 @@ class Model:
         return self._kept() + len(self.closing)
 
     def _kept(self) -> int:
-        return len(self.creating) + len(self.idle) + len(self.lent)
+        return len(self.creating) + len(self.ready())
+
+    def ready(self) -> list[Conn]:
+        return [*self.idle, *self.looking, *self.lent, *self.resetting]
 
     def _bind(self) -> None:
         self.bound = True
@@ -299,7 +338,7 @@ class Model:
         if reason:
             self._close([conn], reason)
         elif self.queue:
-            self._lend(conn, self.queue.pop(0), source)
+            self._hand_over(conn, self.queue.pop(0), source)
         else:
             self.idle.append(conn)
             conn.idle_since = self.now
@@ -308,21 +347,56 @@ class Model:
     def _lend(self, conn: Conn, user: User, source: str) -> None:
         self.lent[conn] = user
         user.since = self.now
-        if user.fickle and source != "idle":
+        user.conn = conn
+        self.acquired[source] += 1
+
+    def _hand_over(self, conn: Conn, user: User, source: str) -> None:
+        if user.fickle:
+            self.lent[conn] = user
+            user.since = self.now
             self._soon.append(partial(self._pass_on, conn, user, source))
         else:
-            user.conn = conn
-            self.acquired[source] += 1
+            self._lend(conn, user, source)
 
     def _pass_on(self, conn: Conn, user: User, source: str) -> None:
         del self.lent[conn]
         self._place(conn, source)
         self._fail(user, CancelledError, "cancelled")
 
+    # ------------------------------------------------------------------ looks at what is idle
+
+    def _look(self) -> None:
+        """In rounds, of half of what is idle at most."""
+        if self.looking:
+            return
+        due = [conn for conn in self.idle if self._look_at(conn) <= self.now]
+        for conn in due[: max(1, len(self.idle) // 2)]:
+            self.idle.remove(conn)
+            self.looking.append(conn)
+            conn.looked_at, conn.overrun_at = self.now, self.now + self.close_timeout
+            self._ask_server(partial(self._looked, conn))
+
+    def _look_at(self, conn: Conn) -> float:
+        return max(conn.idle_since, conn.looked_at) + self.check_after
+
+    def _looked(self, conn: Conn, error: Error = None) -> None:
+        if conn not in self.looking:
+            return
+        self.looking.remove(conn)
+        if error is not None or conn.gone:
+            conn.doom = conn.doom or "stale"
+        idle_since = conn.idle_since
+        self._place(conn, "idle")
+        if conn in self.idle:  # where it was
+            self.idle.remove(conn)
+            conn.idle_since = idle_since
+            insort(self.idle, conn, key=lambda conn: conn.idle_since)
+        self._soon.append(self._on_time)  # what fell due meanwhile, and the next round
+
     # ------------------------------------------------------------------ closing
 
     def _doom(self, reason: str) -> list[Conn]:
-        for conn in (*self.creating, *self.idle, *self.lent):
+        for conn in (*self.creating, *self.ready()):
             conn.doom = conn.doom or reason
         idle, self.idle = self.idle, []
         return idle
@@ -373,7 +447,7 @@ class Model:
         users.clear()
 
     def _tell_openers(self) -> None:
-        if len(self.idle) + len(self.lent) >= self.min_size:
+        if len(self.ready()) >= self.min_size:
             self._end_all(self.openers, None)
 
     def _tell_closers(self) -> None:
@@ -393,12 +467,15 @@ class Model:
         self._soon.append(lambda: self._soon.append(answer))
 
     def _next_due(self) -> float:
-        due = [user.deadline for user in (*self.queue, *self.closers)] + [conn.overrun_at for conn in self.closing]
+        due = [user.deadline for user in (*self.queue, *self.closers)]
+        due += [conn.overrun_at for conn in (*self.resetting, *self.looking, *self.closing)]
         if not self.closed:
             due += [self.retry_at, self.refill_at]
-            due += [conn.expires_at for conn in (*self.idle, *self.lent) if not conn.doom]
+            due += [conn.expires_at for conn in (*self.idle, *self.lent, *self.resetting) if not conn.doom]
             due += [conn.idle_since + self.idle_timeout for conn in self.idle]
-            due += [user.since + self.leak_after for user in self.lent.values() if not user.leak_told]
+            due += [self._look_at(conn) for conn in self.idle if not self.looking]
+            holders = (*self.lent.values(), *self.resetting.values())
+            due += [user.since + self.leak_after for user in holders if not user.leak_told]
         return min((when for when in due if when > self.now), default=inf)
 
     def _on_time(self) -> None:
@@ -406,10 +483,11 @@ class Model:
             self._expire(user)
         if not self.closed:
             self._retire()
+            self._look()
             self._grow()
-        for conn in list(self.closing):
-            if conn.overrun_at <= self.now:
-                self._gone(conn, TimeoutError)
+        for conns, end in ((self.resetting, self._reset), (self.looking, self._looked), (self.closing, self._gone)):
+            for conn in [conn for conn in conns if conn.overrun_at <= self.now]:
+                end(conn, TimeoutError)
         late = [closer for closer in self.closers if closer.deadline <= self.now]
         self.closers = [closer for closer in self.closers if closer not in late]
         self._end_all(late, PoolTimeoutError)
@@ -419,7 +497,7 @@ class Model:
             self._fail(user, PoolTimeoutError, "timeout")
 
     def _retire(self) -> None:
-        for conn, user in self.lent.items():
+        for conn, user in (*self.lent.items(), *self.resetting.items()):
             if conn.expires_at <= self.now:
                 conn.doom = conn.doom or "lifetime"
             if user.since + self.leak_after <= self.now and not user.leak_told:
