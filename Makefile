@@ -67,7 +67,7 @@ wheel-test: $(GATES_READY) $(AGENT_READY) ## Build the distribution and use it f
 datadog-assets: $(READY) ## Write Datadog's dashboard and monitors again, from the tables of names
 	@$(RUN) tools/datadog_assets.py
 
-mutants: $(READY) ## Put the ancestor's faults into copies of the tree, and see the tests notice (ARGS=WORD: some)
+mutants: $(READY) ## Put faults, such as the ancestor's, into copies of the tree, and see the tests notice (ARGS=WORD: some)
 	@$(RUN) tools/mutants $(ARGS)
 
 alert-matrix: $(READY) ## Put a pool through every fault and see which alerts fire (ARGS=--write: put it into the docs)

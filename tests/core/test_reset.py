@@ -98,6 +98,7 @@ async def test_reset_that_overruns_its_time_is_given_up(
     assert "reset_connection of connection 1 took more than 2.000 s" in str(recorder.one(CloseError).error)
     strategy.reset_gate.set()
     await queued.leave()
+    assert strategy.reset == [queued.conn], "what was given up goes on"
 
 
 async def test_cancelled_exit_leaves_the_reset_to_the_pool(make_pool: MakePool, strategy: CarefulStrategy) -> None:
