@@ -24,7 +24,7 @@ PREVIEW_READY := grafana/preview/node_modules/ready
 MOVED := $(if $(filter-out $(CURDIR),$(shell cat $(READY) 2>/dev/null)),moved)
 
 .PHONY: help demo film dashboards structure preview test lint format types wheel-test datadog-assets mutants \
-	alert-matrix addresses bench bench-ready bench-servers soak reference lock clean moved
+	alert-matrix chaos addresses bench bench-ready bench-servers soak reference lock clean moved
 .DEFAULT_GOAL := help
 
 help: ## List these targets
@@ -72,6 +72,9 @@ mutants: $(READY) ## Put faults, such as the ancestor's, into copies of the tree
 
 alert-matrix: $(READY) ## Put a pool through every fault and see which alerts fire (ARGS=--write: put it into the docs)
 	@$(RUN) tools/alert-matrix $(ARGS)
+
+chaos: $(READY) ## Break real servers behind real strategies (ARGS=--write: put the figures into the docs; --help)
+	@$(RUN) tools/chaos $(ARGS)
 
 addresses: ## Check that no file of the lock tells where packages were fetched from
 	@sh tools/check-addresses

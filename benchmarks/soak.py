@@ -3,15 +3,19 @@
 Callers come, give up, fail and are cancelled, on connections that are refused, arrive dead, die and hang when closed,
 in a pool that is resized and cleared all the while. At the end everything must add up: what the callers saw, what the
 pool counted, what an observer was told and what the server knows. Prints the ledger; exits with 1 if it does not.
+
+With --server it is real servers that fail, in every way of docs/chaos.md, behind every strategy, for as many minutes as
+wanted. Words behind it choose: names of strategies, or pieces of faults' names.
 """
 
 import argparse
 import asyncio
-import gc
+import logging
 import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import ClassVar
@@ -34,6 +38,11 @@ from instrumented_pool import (
     Released,
 )
 from instrumented_pool.testing import ChaosError, ChaosStrategy
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
+
+from support.chaos.siege import Siege  # found by the line above
+from support.memory import Ledger, Memory
 
 ROUNDS, WARM_UP = 20, 4  # the memory is looked at after each round, and compared from the end of the warm-up on
 CROWD, FEW = 60, 4  # tasks, in turn: there is a queue, or a connection is idle
@@ -155,8 +164,7 @@ class Soak:
         self.pool.keep_distributions()
         self.seen: Counter[str] = Counter()  # how acquires ended, as their callers saw it
         self.other: Counter[str] = Counter()  # what else was done, or happened
-        self.blocks: list[int] = []
-        self.resident: list[float] = []
+        self.memory = Memory(WARM_UP)
         self.seconds = 0.0
 
     async def run(self) -> None:
@@ -164,7 +172,7 @@ class Soak:
         for number in range(ROUNDS):
             await self._round(iter(range(number, self.operations, ROUNDS)), FEW if number % 2 else CROWD)
             await asyncio.sleep(0.03)  # longer than idle_timeout
-            self._weigh()
+            self.memory.weigh()
         await self.pool.close()
         self.seconds = time.monotonic() - begun
 
@@ -256,15 +264,31 @@ class Soak:
         finally:
             conn.lent = False
 
-    def _weigh(self) -> None:
-        gc.collect()
-        self.blocks.append(sys.getallocatedblocks())
-        self.resident.append(_resident())
-
-    @property
-    def drift(self) -> int:
-        """Blocks of memory by which the heap has grown since the warm-up."""
-        return self.blocks[-1] - min(self.blocks[WARM_UP - 1 : ROUNDS // 2])
+    def ledger(self) -> Ledger:
+        """What it went through, by its name."""
+        stats, auditor = self.pool.stats(), self.auditor
+        return {
+            f"{stats.acquires:,} acquires": {
+                **{f"given a connection: {source}": count for source, count in stats.acquired.items()},
+                **{f"failed: {reason}": count for reason, count in stats.failed.items()},
+            },
+            f"{stats.created:,} connections made, {sum(stats.closed.values()):,} closed": {
+                "creations that failed": stats.create_errors,
+                **{f"closed: {reason}": count for reason, count in stats.closed.items()},
+                "closes that failed or hung": stats.close_errors,
+                "open at the end": len(self.server.open),
+            },
+            "besides": {
+                **dict(sorted(self.other.items())),
+                "bursts": stats.bursts,
+                "leaks suspected": stats.leaks_suspected,
+                "events": sum(auditor.events.values()),
+                "most connections at a time": auditor.most_connections,
+                "most callers queued at a time": auditor.most_waiting,
+            },
+            "memory": self.memory.ledger(),
+            f"{self.operations:,} operations in {self.seconds:.1f} s": {},
+        }
 
     def faults(self) -> Iterator[str]:
         """Whatever does not add up."""
@@ -290,66 +314,36 @@ class Soak:
         for what, (one, other) in accounts.items():
             if one != other:
                 yield f"{what}: {one} and {other}"
-        if self.drift > LEAK:
-            yield f"memory: {self.drift:,} blocks more than after the warm-up, and {LEAK:,} are allowed"
+        if self.memory.drift > LEAK:
+            yield f"memory: {self.memory.drift:,} blocks more than after the warm-up, and {LEAK:,} are allowed"
 
 
-def _resident() -> float:
-    """MiB of memory that this process occupies, where the system says so."""
-    try:
-        pages = int(Path("/proc/self/statm").read_text().split()[1])
-    except OSError:
-        return float("nan")
-    return pages * 4096 / 2**20
-
-
-def show(soak: Soak) -> None:
-    """Print the ledger."""
-    stats, auditor = soak.pool.stats(), soak.auditor
-    ledger: dict[str, dict[str, int | str]] = {
-        f"{stats.acquires:,} acquires": {
-            **{f"given a connection: {source}": count for source, count in stats.acquired.items()},
-            **{f"failed: {reason}": count for reason, count in stats.failed.items()},
-        },
-        f"{stats.created:,} connections made, {sum(stats.closed.values()):,} closed": {
-            "creations that failed": stats.create_errors,
-            **{f"closed: {reason}": count for reason, count in stats.closed.items()},
-            "closes that failed or hung": stats.close_errors,
-            "open at the end": len(soak.server.open),
-        },
-        "besides": {
-            **dict(sorted(soak.other.items())),
-            "bursts": stats.bursts,
-            "leaks suspected": stats.leaks_suspected,
-            "events": sum(auditor.events.values()),
-            "most connections at a time": auditor.most_connections,
-            "most callers queued at a time": auditor.most_waiting,
-        },
-        "memory": {
-            "blocks after the warm-up": soak.blocks[WARM_UP - 1],
-            "blocks at the end": soak.blocks[-1],
-            "drift in blocks": soak.drift,
-            "resident MiB, warm-up to end": f"{soak.resident[WARM_UP - 1]:.1f} to {soak.resident[-1]:.1f}",
-        },
-    }
+def show(ledger: Ledger) -> None:
+    """Print it."""
     for title, lines in ledger.items():
         print(f"\n{title}")
         for what, count in lines.items():
             print(f"  {what:40} {count if isinstance(count, str) else format(count, ','):>14}")
-    print(f"\n{soak.operations:,} operations in {soak.seconds:.1f} s")
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--operations", type=int, default=1_000_000, help="acquires in all (default %(default)s)")
+    parser.add_argument("--server", nargs="*", metavar="WORD", help="real servers instead, which fail")
+    parser.add_argument("--minutes", type=float, default=10.0, help="with --server: how long (default %(default)s)")
     parser.add_argument("--seed", type=int, default=1, help="of all that is left to chance (default %(default)s)")
     parser.add_argument("--loop", choices=LOOPS, default="asyncio", help="the event loop (default %(default)s)")
     options = parser.parse_args()
-    soak = Soak(options.operations, options.seed)
+    if options.server is not None and options.loop != "asyncio":
+        parser.error("--server takes asyncio's own loop, whose resolver can be made to fail")
+    ordeal: Soak | Siege = Soak(options.operations, options.seed)
+    if options.server is not None:
+        logging.disable()  # the drivers complain of every fault
+        ordeal = Siege(options.server, options.minutes * 60, options.seed, partial(print, flush=True))
     with asyncio.Runner(loop_factory=LOOPS[options.loop]) as runner:
-        runner.run(soak.run())
-    show(soak)
-    faults = list(soak.faults())
+        runner.run(ordeal.run())
+    show(ordeal.ledger())
+    faults = list(ordeal.faults())
     for fault in faults:
         print(f"DOES NOT ADD UP: {fault}", file=sys.stderr)
     return 1 if faults else 0

@@ -3,7 +3,8 @@
 import pytest
 
 from support.faults import Fault
-from support.matrix import EXPECTED, Seen, published, reasons, section, title
+from support.matrix import EXPECTED, PAGE, Seen, published, reasons, title
+from support.pages import section
 from support.rules import ALERTS, PREFIX
 
 
@@ -31,4 +32,4 @@ def test_the_page_shows_the_matrix(fault: Fault, seen: dict[Fault, Seen]) -> Non
 
 def test_the_page_gives_the_reasons() -> None:
     """Those that the expectation gives."""
-    assert section("reasons") == reasons()
+    assert section(PAGE, "reasons") == reasons()

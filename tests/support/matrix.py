@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 from . import faults
 from .faults import BEGINS, JOBS, OVER, SCRAPE, Fault, hour_of
-from .pages import DOCS
+from .pages import DOCS, table_in, write_section
 from .promtest import Series, first_fired
 from .rules import ALERTS, PREFIX
 
@@ -125,7 +125,7 @@ def _reason(fault: Fault, fires: Mapping[str, str]) -> str:
 
 def published() -> dict[str, dict[str, int]]:
     """The matrix as the page has it, by the fault's title."""
-    (_, *titles), _, *rows = [[cell.strip() for cell in row.split("|")[1:-1]] for row in section("matrix").splitlines()]
+    (_, *titles), *rows = table_in(PAGE, "matrix")
     found: dict[str, dict[str, int]] = {name: {} for name in titles}
     for first, *cells in rows:
         alert = first.partition("]")[0].removeprefix("[")
@@ -135,20 +135,7 @@ def published() -> dict[str, dict[str, int]]:
     return found
 
 
-def section(name: str) -> str:
-    """What stands on the page between the marks of that name."""
-    return _split(name)[1]
-
-
 def write(seen: Mapping[Fault, Seen]) -> None:
     """Put the matrix and its reasons on the page."""
-    for name, content in (("matrix", table(seen)), ("reasons", reasons())):
-        before, _, after = _split(name)
-        PAGE.write_text(before + content + after)
-
-
-def _split(name: str) -> tuple[str, str, str]:
-    begins, ends = f"<!-- {name}: made by make alert-matrix -->\n", f"<!-- end of {name} -->\n"
-    before, begins, rest = PAGE.read_text().partition(begins)
-    content, ends, after = rest.partition(ends)
-    return before + begins, content, ends + after
+    write_section(PAGE, "matrix", table(seen))
+    write_section(PAGE, "reasons", reasons())

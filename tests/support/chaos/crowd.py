@@ -79,7 +79,7 @@ class Crowd:
             self.asked += 1
             try:
                 await self._use_a_connection(number)
-            except (TimeoutError, OSError, *self._subject.errors) as error:
+            except self._subject.expected as error:
                 self.errors[_kind(error)] += 1
                 self.last_failure = self._now()
             except Exception as error:

@@ -12,7 +12,7 @@ from unittest.mock import patch
 from .subjects import LIMIT
 
 if TYPE_CHECKING:
-    from .trial import Outcome, Scene
+    from .trials import Outcome, Scene
 
 
 @asynccontextmanager

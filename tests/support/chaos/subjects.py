@@ -5,7 +5,7 @@ from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any, ClassVar
 
-import asyncpg
+import asyncpg  # type: ignore[import-untyped]
 import psycopg
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
@@ -26,13 +26,20 @@ class Subject(ABC):
 
     Attributes:
         name: of its module.
-        errors: what its callers have to expect, besides `OSError` and the pool's own.
-        connect_timeout: seconds in which a connection is made or given up.
+        errors: of its driver's own.
+        whole_within: seconds after the end of a fault in which everybody must have been served again.
+        at_rest_within: seconds in which all must be over once nobody asks any more.
     """
 
     name: ClassVar[str]
     errors: ClassVar[tuple[type[Exception], ...]]
-    connect_timeout: ClassVar[float] = CONNECT_TIMEOUT
+    whole_within: ClassVar[float] = 5.0
+    at_rest_within: ClassVar[float] = 15.0
+
+    @property
+    def expected(self) -> tuple[type[Exception], ...]:
+        """All that its callers have to expect. Time-outs are `OSError`s, the pool's too."""
+        return (OSError, *self.errors)
 
     @abstractmethod
     def server(self) -> Server:
@@ -56,8 +63,11 @@ class OnValkey(Subject):
         return Valkey(maxclients=LIMIT)
 
     async def connections(self, server: Server) -> int:
-        async with Redis(host=server.host, port=server.port) as client:
-            return len(await client.client_list()) - 1
+        try:
+            async with Redis(host=server.host, port=server.port) as client:
+                return len(await client.client_list()) - 1
+        except RedisError:  # not even we are let in
+            return LIMIT
 
 
 class OnPostgres(Subject):
@@ -65,12 +75,14 @@ class OnPostgres(Subject):
         return Postgres(max_connections=LIMIT)
 
     async def connections(self, server: Server) -> int:
-        query = (
-            "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
-        )
-        async with await psycopg.AsyncConnection.connect(host=server.host, port=server.port, user="postgres") as conn:
-            ((count,),) = await (await conn.execute(query)).fetchall()
-            return int(count)
+        query = "SELECT count(*) - 1 FROM pg_stat_activity WHERE backend_type = 'client backend'"
+        where = f"host={server.host} port={server.port} user=postgres"
+        try:
+            async with await psycopg.AsyncConnection.connect(where) as conn:
+                ((count,),) = await (await conn.execute(query)).fetchall()
+                return int(count)
+        except psycopg.OperationalError:
+            return LIMIT
 
 
 class RedisSubject(OnValkey):
@@ -96,8 +108,10 @@ class StreamsSubject(OnValkey):
     name = "streams"
     errors = (EOFError, ValueError)
 
+    made: type[StreamsConnectionStrategy] = StreamsConnectionStrategy
+
     def strategy(self, host: str, port: int, authority: Path | None = None) -> StreamsConnectionStrategy:
-        return StreamsConnectionStrategy(
+        return self.made(
             host, port, connect_timeout=CONNECT_TIMEOUT, ssl=None if authority is None else _trusting(authority)
         )
 
@@ -114,7 +128,7 @@ class AsyncpgSubject(OnPostgres):
     errors = (asyncpg.PostgresError, asyncpg.InterfaceError)
 
     def strategy(self, host: str, port: int, authority: Path | None = None) -> AsyncpgConnectionStrategy:
-        tls = {} if authority is None else {"ssl": _trusting(authority), "direct_tls": True}
+        tls: dict[str, Any] = {} if authority is None else {"ssl": _trusting(authority), "direct_tls": True}
         return AsyncpgConnectionStrategy(host=host, port=port, user="postgres", timeout=CONNECT_TIMEOUT, **tls)
 
     async def ask(self, conn: Any, token: str) -> str:
@@ -125,14 +139,19 @@ class AsyncpgSubject(OnPostgres):
 class PsycopgSubject(OnPostgres):
     name = "psycopg"
     errors = (psycopg.Error,)
-    connect_timeout = 2.0  # libpq's least
+    whole_within = 15.0  # it has the server cancel what its caller gave up, and is patient for 10 s
 
     def strategy(self, host: str, port: int, authority: Path | None = None) -> PsycopgConnectionStrategy:
-        tls = {} if authority is None else {"sslmode": "verify-full", "sslrootcert": str(authority)}
+        tls: dict[str, Any] = {}
         if authority is not None:
-            tls["sslnegotiation"] = "direct"
+            tls = {"sslmode": "verify-full", "sslrootcert": str(authority), "sslnegotiation": "direct"}
         return PsycopgConnectionStrategy(
-            host=host, port=port, user="postgres", connect_timeout=2, autocommit=True, **tls
+            host=host,
+            port=port,
+            user="postgres",
+            connect_timeout=2,  # libpq's least
+            autocommit=True,
+            **tls,
         )
 
     async def ask(self, conn: Any, token: str) -> str:

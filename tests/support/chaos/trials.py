@@ -25,9 +25,6 @@ from .subjects import Subject
 
 MAX_SIZE, BURST_LIMIT = 10, 20
 CLOSE_TIMEOUT = 0.5
-WHOLE_WITHIN = 5.0
-"""Seconds after the end of a fault in which everybody must have been served again."""
-DEADLINE = 10.0  # seconds for whatever else has to come about, on however busy a machine
 
 
 @dataclass
@@ -82,6 +79,11 @@ class Outcome:
         """How many times a caller went away with an error."""
         return self.errors.total()
 
+    def __str__(self) -> str:
+        told = ", ".join(f"{times} × {error}" for error, times in self.errors.most_common()) or "no errors"
+        line = f"{self.subject:8} {self.fault:22} whole after {self.whole:5.2f} s, {self.asked:5} asked: {told}"
+        return "".join([line, *(f"\n  WRONG: {each}" for each in self.wrong)])
+
 
 class Certificates:
     """One that the strategy trusts, and one that nobody does."""
@@ -102,10 +104,11 @@ class Certificates:
 class Scene:
     """The way to the server, the pool and its callers, for one trial."""
 
-    def __init__(self, stage: Stage, fault: Fault, certificates: Certificates) -> None:
+    def __init__(self, stage: Stage, fault: Fault, certificates: Certificates | None) -> None:
         self.subject = stage.subject
-        self.certificates = certificates
-        self.proxy = Proxy(stage.server.host, stage.server.port, tls=certificates.shown if fault.tls else None)
+        self._certificates = certificates
+        tls = None if certificates is None else certificates.shown
+        self.proxy = Proxy(stage.server.host, stage.server.port, tls=tls)
         self._stage = stage
         self._fault = fault
 
@@ -113,6 +116,12 @@ class Scene:
     def server(self) -> Server:
         """The one that serves now."""
         return self._stage.server
+
+    @property
+    def certificates(self) -> Certificates:
+        """What the server shows."""
+        assert self._certificates is not None
+        return self._certificates
 
     def fail_over(self) -> None:
         """The other one serves from now on."""
@@ -128,7 +137,7 @@ class Scene:
             await self.subject.ask(conn, "another")
             yield
         finally:
-            with contextlib.suppress(OSError, *self.subject.errors):
+            with contextlib.suppress(*self.subject.expected):
                 await (strategy.close_connection(conn) or asyncio.sleep(0))
 
     def open(self, recorder: RecordingObserver, random: Random) -> None:
@@ -136,7 +145,7 @@ class Scene:
         strategy = self.subject.strategy(
             "localhost" if self._fault.by_name else self.proxy.host,
             self.proxy.port,
-            self.certificates.authority if self._fault.tls else None,
+            None if self._certificates is None else self._certificates.authority,
         )
         self.pool: ConnectionPool[Any] = ConnectionPool(
             strategy=strategy,
@@ -152,7 +161,7 @@ async def trial(stage: Stage, fault: Fault, *, lasting: float = 0.4, seed: int =
     """Have the fault for so many seconds."""
     recorder, before = RecordingObserver(), asyncio.all_tasks()
     with tempfile.TemporaryDirectory() as directory:
-        scene = Scene(stage, fault, Certificates(Path(directory)))
+        scene = Scene(stage, fault, Certificates(Path(directory)) if fault.tls else None)
         async with scene.proxy:
             scene.open(recorder, Random(seed))
             try:
@@ -176,10 +185,11 @@ async def trial(stage: Stage, fault: Fault, *, lasting: float = 0.4, seed: int =
 
 async def _outcome(scene: Scene, fault: Fault, ended: float) -> Outcome:
     crowd, wrong = scene.crowd, list[str]()
-    if not await _comes_true(lambda: min(crowd.served) > ended, WHOLE_WITHIN):
+    within = scene.subject.whole_within
+    if not await _comes_true(lambda: min(crowd.served) > ended, within):
         late = sum(began < ended for began in crowd.served)
-        wrong.append(f"{late} callers were not served within {WHOLE_WITHIN:g} s of the end of the fault")
-    await crowd.go_home(DEADLINE)
+        wrong.append(f"{late} callers were not served within {within:g} s of the end of the fault")
+    await crowd.go_home(scene.subject.at_rest_within)
     return Outcome(
         subject=scene.subject.name,
         fault=fault.title,
@@ -193,9 +203,8 @@ async def _outcome(scene: Scene, fault: Fault, ended: float) -> Outcome:
 
 async def _afterwards(scene: Scene) -> AsyncIterator[str]:
     """Whatever is not so when all is over."""
-    pool, proxy = scene.pool, scene.proxy
-
-    if not await _comes_true(lambda: pool.stats().total == pool.stats().idle):
+    pool, proxy, within = scene.pool, scene.proxy, scene.subject.at_rest_within
+    if not await _comes_true(lambda: pool.stats().total == pool.stats().idle, within):
         yield f"not at rest: {pool.stats()}"
     async for complaint in _each_answers(scene):
         yield complaint
@@ -206,23 +215,27 @@ async def _afterwards(scene: Scene) -> AsyncIterator[str]:
     await pool.close()
     if there := await _connections(scene, 0):
         yield f"{there} connections at the server of a pool that is closed"
-    if not await _comes_true(lambda: not proxy.links):
+    if not await _comes_true(lambda: not proxy.links, within):
         yield f"{len(proxy.links)} connections to the proxy of a pool that is closed"
 
 
 async def _each_answers(scene: Scene) -> AsyncIterator[str]:
     """Hold all the connections that the pool has, at once."""
+    within = scene.subject.at_rest_within
     async with AsyncExitStack() as stack:
         for number in range(scene.pool.stats().idle):
-            conn = await stack.enter_async_context(scene.pool.get_connection(timeout=DEADLINE))
-            async with asyncio.timeout(DEADLINE):
-                if await scene.subject.ask(conn, f"whole-{number}") != f"whole-{number}":
-                    yield "a connection of the pool that is at rest gives a wrong answer"
+            conn = await stack.enter_async_context(scene.pool.get_connection(timeout=within))
+            try:
+                async with asyncio.timeout(within):
+                    if await scene.subject.ask(conn, f"whole-{number}") != f"whole-{number}":
+                        yield "a connection of the pool at rest gives a wrong answer"
+            except scene.subject.expected as error:
+                yield f"a connection of the pool at rest does not answer: {type(error).__name__}"
 
 
 async def _connections(scene: Scene, wanted: int) -> int:
     """How many the server has, which may need a moment to notice that one has gone."""
-    until = asyncio.get_running_loop().time() + DEADLINE
+    until = asyncio.get_running_loop().time() + scene.subject.at_rest_within
     while (there := await scene.subject.connections(scene.server)) != wanted:
         if asyncio.get_running_loop().time() > until:
             break
@@ -230,7 +243,7 @@ async def _connections(scene: Scene, wanted: int) -> int:
     return there
 
 
-async def _comes_true(condition: Callable[[], bool], within: float = DEADLINE) -> bool:
+async def _comes_true(condition: Callable[[], bool], within: float) -> bool:
     until = asyncio.get_running_loop().time() + within
     while not condition():
         if asyncio.get_running_loop().time() > until:
