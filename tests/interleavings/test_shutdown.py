@@ -9,7 +9,7 @@ import pytest
 
 from instrumented_pool import ConnectionPool, PoolError
 from instrumented_pool.testing import FakeConnection, FakeStrategy, RecordingObserver
-from support.fakes import Pool
+from support.fakes import CarefulStrategy, Pool
 from support.loops import LOOPS
 from support.virtual import steps
 from support.whole import assert_gone, assert_whole
@@ -20,10 +20,15 @@ STAGES = range(50)
 class Application:
     """Requests that go on for ever, on a pool that lives as long as the application does."""
 
-    def __init__(self) -> None:
-        self.strategy, self.recorder = FakeStrategy(create_steps=3, close_steps=3), RecordingObserver()
+    def __init__(self, *, careful: bool) -> None:
+        self.strategy: FakeStrategy = FakeStrategy(create_steps=3, close_steps=3)
+        if careful:  # resets all that comes back, and looks at what lies idle as soon as the timer gets round to it
+            self.strategy = CarefulStrategy(check_after=1e-6, reset_steps=3, close_steps=3)
+            self.strategy.create_steps, self.strategy.check_steps = 3, 12
+        self.recorder = RecordingObserver()
+        kept = 8 if careful else 1  # more than there are requests, so that some lie idle
         self.pool: Pool = ConnectionPool(
-            strategy=self.strategy, max_size=2, burst_limit=3, min_size=1, observers=[self.recorder]
+            strategy=self.strategy, max_size=kept + 1, burst_limit=kept + 2, min_size=kept, observers=[self.recorder]
         )
         self.complaints: list[dict[str, Any]] = []
         self.tasks: list[asyncio.Task[None]] = []
@@ -62,11 +67,12 @@ class Application:
         assert not self.complaints
 
 
+@pytest.mark.parametrize("careful", [False, True], ids=["plain", "careful"])
 @pytest.mark.parametrize("loop", LOOPS)
-def test_end_of_the_main_task_leaves_nothing_open(loop: str) -> None:
+def test_end_of_the_main_task_leaves_nothing_open(loop: str, careful: bool) -> None:
     """Lifespan and requests are cancelled all at once, in no order."""
     for stage in STAGES:
-        application = Application()
+        application = Application(careful=careful)
 
         async def main(application: Application = application, stage: int = stage) -> None:
             asyncio.get_running_loop().set_exception_handler(application.complain)
@@ -79,11 +85,12 @@ def test_end_of_the_main_task_leaves_nothing_open(loop: str) -> None:
         assert all(task.cancelled() for task in application.tasks)
 
 
+@pytest.mark.parametrize("careful", [False, True], ids=["plain", "careful"])
 @pytest.mark.parametrize("loop", LOOPS)
-def test_interrupted_main_task_leaves_nothing_open(loop: str) -> None:
+def test_interrupted_main_task_leaves_nothing_open(loop: str, careful: bool) -> None:
     """It is cancelled, as by Ctrl-C, and ends its requests before it closes the pool."""
     for stage in STAGES:
-        application = Application()
+        application = Application(careful=careful)
 
         async def main(application: Application = application, stage: int = stage) -> None:
             asyncio.get_running_loop().set_exception_handler(application.complain)
