@@ -12,8 +12,8 @@ import pytest
 
 from instrumented_pool import ConnectionPool
 from instrumented_pool.testing import ChaosStrategy, FakeConnection, FakeStrategy, RecordingObserver
-from support.fakes import Pool
-from support.giving_up import MOMENT
+from support.fakes import CarefulStrategy, Pool
+from support.giving_up import MOMENT, at_rest
 from support.loops import LOOPS, MakeLoop
 from support.whole import assert_gone, assert_whole
 
@@ -30,10 +30,11 @@ def random() -> Random:
 
 
 @pytest.fixture
-def chaos() -> ChaosStrategy[FakeConnection]:
-    """The strategy of `pool`: slow to connect and to close, unless that fails altogether."""
+def chaos(request: pytest.FixtureRequest) -> ChaosStrategy[FakeConnection]:
+    """The strategy of `pool`: slow to connect and to close, unless that fails altogether; "careful" if asked to be."""
+    careful = getattr(request, "param", "plain") == "careful"
     return ChaosStrategy(
-        FakeStrategy(close_steps=2),
+        CarefulStrategy(check_after=MOMENT, close_steps=2) if careful else FakeStrategy(close_steps=2),
         connect_delay=MOMENT,
         connect_failures=0.05,
         dead_on_arrival=0.02,
@@ -64,6 +65,7 @@ async def pool(chaos: ChaosStrategy[FakeConnection]) -> AsyncIterator[Pool]:
 
 async def _lend_all_at_once(pool: Pool) -> None:
     """No slot is lost: as many as the hard limit allows can be held together."""
+    await at_rest(pool)
     assert (pool.stats().in_use, pool.stats().waiting) == (0, 0), repr(pool)
     everybody = asyncio.Barrier(pool.stats().limit)
 

@@ -4,11 +4,15 @@ import asyncio
 from contextlib import suppress
 from random import Random
 
+import pytest
+
 from support.fakes import Pool
-from support.giving_up import MOMENT, WAYS_TO_GIVE_UP, borrow
+from support.giving_up import MOMENT, WAYS_TO_GIVE_UP, at_rest, borrow
 from support.whole import assert_whole
 
 CALLERS, TIMES, GROUPS = 40, 60, 60
+
+pytestmark = pytest.mark.parametrize("chaos", ["plain", "careful"], indirect=True)
 
 
 async def test_callers_that_give_up_at_any_moment_lose_nothing(pool: Pool, random: Random) -> None:
@@ -56,6 +60,7 @@ async def test_siblings_of_a_task_that_fails_give_everything_back(pool: Pool, ra
         except* (ValueError, OSError):
             pass
         assert_whole(pool)
+        await at_rest(pool)
         assert (pool.stats().in_use, pool.stats().waiting) == (0, 0)
 
 

@@ -12,6 +12,13 @@ Body: TypeAlias = Callable[[], Awaitable[None]]
 MOMENT = 0.002  # seconds: connecting takes less, and so does a body; patience lasts a few of them
 
 
+async def at_rest(pool: Pool) -> None:
+    """Wait until the pool has nothing under way that it does by itself: a reset outlives a borrower that gives up."""
+    async with asyncio.timeout(10):
+        while pool._errands:
+            await asyncio.sleep(MOMENT / 10)
+
+
 async def borrow(pool: Pool, use: Body, timeout: float | None = None) -> None:
     async with pool.get_connection(timeout=timeout):
         await use()
