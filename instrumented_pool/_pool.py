@@ -64,6 +64,7 @@ _Task: TypeAlias = "asyncio.Task[Any]"
 _UNBOUND = cast(asyncio.AbstractEventLoop, object())  # no task runs on it, so the first use leaves the fast path
 _DEFAULT: Final = cast(float, object())
 _BACKOFF, _BACKOFF_MAX = 0.01, 1.0  # seconds
+_RESETTING = ("reset_connection, after the body",)  # its task may be anywhere by now, or gone
 _SUSPENSE = 0.01  # seconds from the queueing that may have closed a deadlock until that is looked into
 
 
@@ -1452,7 +1453,8 @@ def _tick(reference: "weakref.ref[ConnectionPool[Any]]") -> None:
 
 def _holder(lease: _Lease[Any], slot: _Slot[Any], now: float) -> Holder:
     name = lease.task.get_name() if lease.task is not None else "no task"
-    return Holder(lease.acquire_id, slot.connection_id, name, now - lease.since, where_is(lease.task))
+    where = where_is(lease.task) if lease._slot is slot else _RESETTING
+    return Holder(lease.acquire_id, slot.connection_id, name, now - lease.since, where)
 
 
 def _context_of(task: "_Task | None") -> Context:

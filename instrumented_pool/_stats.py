@@ -110,7 +110,8 @@ class Holder:
         task: the name of the task that acquired it.
         held: seconds since it was acquired.
         where: the frames the task is suspended in, the outermost first, as `function (file:line)`; no variables,
-            no values. Of a task that has ended, its coroutine, marked as finished.
+            no values. Of a task that has ended, its coroutine, marked as finished. Where the body is over, that the
+            connection is being reset.
     """
 
     acquire_id: int

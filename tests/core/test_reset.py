@@ -113,6 +113,23 @@ async def test_cancelled_exit_leaves_the_reset_to_the_pool(make_pool: MakePool, 
     assert pool.stats().idle == 1
 
 
+async def test_holder_whose_body_is_over_is_not_said_to_keep_its_connection(
+    make_pool: MakePool, strategy: CarefulStrategy
+) -> None:
+    """Cancelled in its exit it is gone, and the reset, not the application, is what takes so long."""
+    pool = make_pool()
+    (holder,) = await callers(pool, 1)
+    strategy.reset_gate.clear()
+    holder.let_go()
+    await steps()
+    await holder.cancel()
+    (told,) = pool.holders()
+    assert str(told).endswith("now in reset_connection, after the body")
+    strategy.reset_gate.set()
+    await steps()
+    assert pool.holders() == ()
+
+
 async def test_connection_that_is_closed_anyway_is_not_reset(make_pool: MakePool, strategy: CarefulStrategy) -> None:
     """After a cancelled body, and after `clear()`."""
     pool = make_pool(max_size=2)
