@@ -170,12 +170,11 @@ class Model:
         self._give_back(conn, self.resetting.pop(conn))
 
     def _give_back(self, conn: Conn, user: User) -> None:
-        error = user.leaves_with
-        sees_to_it = self.close_errors == "raise" and error is not CancelledError and not conn.unwatched
-        sees_to_it = sees_to_it and not user.done
+        error, there = user.leaves_with, not user.done
+        sees_to_it = there and self.close_errors == "raise" and error is not CancelledError and not conn.unwatched
         conn.leaver = user if sees_to_it else None
         closed_for = self._place(conn, "handoff")
-        if not user.done and (not sees_to_it or closed_for in ("", "stale")):
+        if there and (not sees_to_it or closed_for in ("", "stale")):
             conn.leaver = None
             self._end(user, error)
 
