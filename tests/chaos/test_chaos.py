@@ -1,7 +1,8 @@
 """Every fault of a real server, put to every strategy, in short; and the judge, put to the test himself."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import logging
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 import pytest_asyncio
@@ -15,6 +16,14 @@ from support.pages import section
 
 def fault_called(piece: str) -> Fault:
     return next(fault for fault in FAULTS if piece in fault.title)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _quiet() -> Iterator[None]:
+    """The drivers complain of every fault; pytest would keep the errors that they name, and with them sockets."""
+    logging.disable()
+    yield
+    logging.disable(logging.NOTSET)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module", params=SUBJECTS, ids=lambda subject: subject.name)
