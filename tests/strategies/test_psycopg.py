@@ -130,3 +130,16 @@ async def test_creation_that_times_out_leaves_no_socket_open(way: Way) -> None:
     way.proxy.resume()
     await eventually(lambda: not way.proxy.links)
     del kept
+
+
+async def test_second_cancellation_ends_a_command_that_the_server_does_not_answer(way: Way) -> None:
+    """The first has psycopg wait, 5 s for the server to take it and 5 s more for the command to end."""
+    strategy = way.strategy(autocommit=True)
+    conn = await strategy.create_connection()
+    way.proxy.stall()
+    async with asyncio.timeout(4):
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.2), asyncio.timeout(0.1):
+                await conn.execute("SELECT 1")
+    assert strategy.connection_is_closed(conn)
+    way.proxy.resume()
