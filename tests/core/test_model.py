@@ -54,6 +54,9 @@ class CarefulServer(Server, CarefulStrategy):
         self.check_steps = 0
 
 
+CAREFUL = st.builds(CarefulServer, check_after=st.sampled_from([3.17, None]), reset_steps=st.sampled_from([0, None]))
+
+
 class PoolMachine(RuleBasedStateMachine):
     """Whatever is done is done to the pool and to the model, and when nothing goes on any more, both are compared."""
 
@@ -112,8 +115,7 @@ class PoolMachine(RuleBasedStateMachine):
         more=st.none() | st.integers(0, 2),
         observed=st.booleans(),
         slow_close=st.booleans(),
-        careful=st.none()
-        | st.builds(CarefulServer, check_after=st.sampled_from([None, 3.17]), reset_steps=st.sampled_from([None, 0])),
+        careful=st.none() | CAREFUL | CAREFUL,
         options=st.fixed_dictionaries(
             {},
             optional={
@@ -191,7 +193,7 @@ class PoolMachine(RuleBasedStateMachine):
     # ------------------------------------------------------------------ what goes wrong
 
     @precondition(lambda self: not self.model.hangs)  # else all goes wrong already
-    @rule(what=st.sampled_from(["creation", "cut off", "arrival", "close", "reset", "hook", "server"]), which=WHICH)
+    @rule(what=st.sampled_from(["creation", "cut off", "arrival", "close", "reset", "hook"]), which=WHICH)
     def bad_luck(self, what: str, which: int) -> None:
         if what in ("creation", "cut off"):
             error = OSError if what == "creation" else asyncio.CancelledError
@@ -206,11 +208,16 @@ class PoolMachine(RuleBasedStateMachine):
             if isinstance(self.server, CarefulServer):
                 self.model.reset_fails.append(OSError)
                 self.server.reset_errors.append(OSError())
-        elif what == "hook":
-            self.faults.at = self.faults.calls.total() + which + 1
+                self.model.close_fails.append(OSError)  # it is broken
+                self.server.close_errors.append(OSError())
         else:
-            self.model.hangs = True
-            self.server.gate.clear()
+            self.faults.at = self.faults.calls.total() + which + 1
+
+    @precondition(lambda self: not self.model.hangs)
+    @rule()
+    def server_hangs(self) -> None:
+        self.model.hangs = True
+        self.server.gate.clear()
 
     @precondition(lambda self: self.model.hangs)
     @rule()

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from instrumented_pool import Closed, CloseError, Observer, PoolTimeoutError, Released
-from instrumented_pool.testing import RecordingObserver
+from instrumented_pool.testing import FakeConnection, RecordingObserver
 from support.callers import callers
 from support.fakes import CarefulStrategy, MakePool
 from support.virtual import steps
@@ -172,8 +172,12 @@ async def test_resets_may_await_one_future(
     make_pool: MakePool, strategy: CarefulStrategy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As where a strategy sees to all that came back in one go."""
-    flushed = asyncio.get_running_loop().create_future()
-    monkeypatch.setattr(strategy, "reset_connection", lambda conn: flushed)
+    flushed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def reset_connection(conn: FakeConnection) -> "asyncio.Future[None]":
+        return flushed
+
+    monkeypatch.setattr(strategy, "reset_connection", reset_connection)
     pool = make_pool(max_size=2)
     holders = await callers(pool, 2)
     for holder in holders:
