@@ -29,6 +29,7 @@ CLOSE_TIMEOUT = 5.09  # seconds; like all durations here of an odd number, so th
 TIMEOUTS = st.sampled_from([None, None, 0, 0.51, 2.03, 10.11])
 FICKLE = st.sampled_from([False, False, False, True])
 ERRORS = st.sampled_from([None, ValueError])
+ERRORS_OF_RESETS = st.sampled_from([None, OSError])
 WHICH = st.integers(0, 7)
 
 
@@ -116,6 +117,7 @@ class PoolMachine(RuleBasedStateMachine):
         observed=st.booleans(),
         slow_close=st.booleans(),
         careful=st.none() | CAREFUL | CAREFUL,
+        resets=st.lists(ERRORS_OF_RESETS, max_size=6),
         options=st.fixed_dictionaries(
             {},
             optional={
@@ -135,6 +137,7 @@ class PoolMachine(RuleBasedStateMachine):
         observed: bool,
         slow_close: bool,
         careful: CarefulServer | None,
+        resets: list[type[Exception] | None],
         options: dict[str, Any],
         floor: dict[str, Any],
     ) -> None:
@@ -151,6 +154,8 @@ class PoolMachine(RuleBasedStateMachine):
         self.model = Model(now=START, slow_close=slow_close, **options)
         if careful is not None:
             self.model.resets = "at once" if careful.reset_steps is None else "slowly"
+            self.model.reset_fails.extend(resets)
+            careful.reset_errors.extend(None if error is None else error() for error in resets)
             self.model.check_after = inf if careful.check_after is None else careful.check_after
         self.loop.between = self.look
 
