@@ -47,7 +47,7 @@ class Siege:
     async def _round(self, trials: list[tuple[Stage, Fault]]) -> None:
         self.seen["rounds"] += 1
         for stage, fault in self._random.sample(trials, len(trials)):
-            lasting, seed = self._random.uniform(0.2, 1.5), self._random.getrandbits(32)
+            lasting, seed = self._random.uniform(0.5, 1.5), self._random.getrandbits(32)
             outcome = await trial(stage, fault, lasting=lasting, seed=seed)
             self.seen["trials"] += 1
             self.seen["callers who asked"] += outcome.asked
