@@ -339,7 +339,10 @@ def main() -> int:
     ordeal: Soak | Siege = Soak(options.operations, options.seed)
     if options.server is not None:
         logging.disable()  # the drivers complain of every fault
-        ordeal = Siege(options.server, options.minutes * 60, options.seed, partial(print, flush=True))
+        try:
+            ordeal = Siege(options.server, options.minutes * 60, options.seed, partial(print, flush=True))
+        except ValueError as error:
+            parser.error(str(error))
     with asyncio.Runner(loop_factory=LOOPS[options.loop]) as runner:
         runner.run(ordeal.run())
     show(ordeal.ledger())

@@ -2,6 +2,8 @@
 
 import asyncio
 import logging
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
@@ -11,7 +13,7 @@ from instrumented_pool.strategies.streams import Stream, StreamsConnectionStrate
 from support.chaos import FAULTS, SUBJECTS, Fault, Stage, chosen, stage_of, trial
 from support.chaos.page import PAGE, list_of_faults, published
 from support.chaos.subjects import StreamsSubject
-from support.pages import section
+from support.pages import ROOT, section
 
 
 def fault_called(piece: str) -> Fault:
@@ -55,6 +57,21 @@ def test_words_choose_strategies_and_faults() -> None:
     assert len(chosen([])) == len(SUBJECTS)
     with pytest.raises(ValueError, match="no strategy is called 'mysql'"):
         chosen(["mysql"])
+
+
+def test_tool_shows_a_line_for_each_run_and_the_table() -> None:
+    """Which `make chaos` calls; and says what it does not know."""
+    tool = [sys.executable, str(ROOT / "tools" / "chaos")]
+    words = ["streams", "RST while idle", "--runs", "2", "--lasting", "0.1"]
+    done = subprocess.run([*tool, *words], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    one, other, _, head, _, row = done.stdout.splitlines()
+    assert one.startswith("streams  cut by RST while idle  whole after ")
+    assert other.startswith("streams  cut by RST while idle  whole after ")
+    assert head == "| fault | streams |"
+    assert row.startswith("| cut by RST while idle | ")
+    done = subprocess.run([*tool, "mysql"], capture_output=True, text=True, check=False)
+    assert done.stderr.endswith("error: no strategy is called 'mysql', and no fault has that in its name\n")
 
 
 class Trusting(StreamsConnectionStrategy):
