@@ -5,6 +5,7 @@ import contextlib
 import socket
 import ssl
 import struct
+from collections.abc import Iterator
 from typing import Self
 
 from ._server import HOST
@@ -104,14 +105,14 @@ class Proxy:
         task.add_done_callback(lambda _: self.links.pop(writer))
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.closing(writer):
+        with _closing(writer):
             await self._flowing.wait()
             try:
                 there, onward = await asyncio.open_connection(*self.target)
             except OSError:
                 _closes_with_reset(writer)
                 return
-            with contextlib.closing(onward):
+            with _closing(onward):
                 pumps = {
                     asyncio.create_task(self._pump(reader, onward)),
                     asyncio.create_task(self._pump_answers(there, writer)),
@@ -141,6 +142,18 @@ class Proxy:
                     await asyncio.get_running_loop().create_future()  # until the client hangs up
                 sink.write(piece)
                 await sink.drain()
+
+
+@contextlib.contextmanager
+def _closing(writer: asyncio.StreamWriter) -> Iterator[None]:
+    """Close it in the end; over TLS without a good-bye, for which asyncio would wait half a minute."""
+    try:
+        yield
+    finally:
+        if writer.get_extra_info("ssl_object") is None:
+            writer.close()
+        else:
+            writer.transport.abort()
 
 
 def _closes_with_reset(writer: asyncio.StreamWriter) -> None:
