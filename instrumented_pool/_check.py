@@ -8,7 +8,6 @@ from typing import Any, Literal, TypeVar, overload
 from ._bus import check_observer
 from ._events import Observer
 from ._strategy import Conn, ConnectionStrategy
-from .metrics import check_attributes
 
 T = TypeVar("T", bound=str)
 
@@ -28,12 +27,14 @@ def strategy(value: ConnectionStrategy[Conn]) -> ConnectionStrategy[Conn]:
             "one written for asyncio-connection-pool goes through instrumented_pool.compat.adapt_strategy()"
         )
     closed_check(value.connection_is_closed, of=value)
-    check_attributes(value.attributes)
-    if seconds("check_after", value.check_after, zero=False) is not None and not overrides(value, "check_connection"):
-        raise TypeError(
-            f"strategy: {type(value).__qualname__} has check_after={value.check_after!r}, but no check_connection"
-        )
     return value
+
+
+def check_after(strategy: ConnectionStrategy[Any]) -> float | None:
+    limit = seconds("check_after", strategy.check_after, zero=False)
+    if limit is not None and not overrides(strategy, "check_connection"):
+        raise TypeError(f"strategy: {type(strategy).__qualname__} has check_after={limit!r}, but no check_connection")
+    return limit
 
 
 def overrides(strategy: ConnectionStrategy[Any], method: str) -> bool:

@@ -49,7 +49,7 @@ from ._events import CloseReason, FailReason, Observer, Source
 from ._holders import where_is
 from ._stats import Distribution, Distributions, Holder, PoolStats, Tally
 from ._strategy import Conn, ConnectionStrategy
-from .metrics import Attributes
+from .metrics import Attributes, check_attributes
 from .redaction import describe_error
 
 if sys.version_info >= (3, 12):
@@ -318,6 +318,8 @@ class ConnectionPool(Generic[Conn]):
     ) -> None:
         self._name = _check.name(name)
         self._strategy = _check.strategy(strategy)
+        self._attributes = check_attributes(strategy.attributes)
+        self._check_after = _check.check_after(strategy)
         self._min_size, self._max_size, self._burst_limit = _check.sizes(min_size, max_size, burst_limit)
         self._limit = burst_limit or max_size  # the hard one, whichever that is
         self._acquire_timeout = _check.wait("acquire_timeout", acquire_timeout)
@@ -334,10 +336,8 @@ class ConnectionPool(Generic[Conn]):
         self._closed = False
         self._loop = _UNBOUND
         self._thread = 0
-        self._attributes = strategy.attributes
         self._is_closed = strategy.connection_is_closed
         self._resets = _check.overrides(strategy, "reset_connection")
-        self._check_after = strategy.check_after
         self._idle: deque[_Slot[Conn]] = deque()  # the longest idle first; lent from the other end
         self._creating: dict[_Slot[Conn], _Task | None] = {}
         self._checking: dict[_Slot[Conn], asyncio.Future[None]] = {}
