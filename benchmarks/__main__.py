@@ -1,17 +1,16 @@
 """Measure everything, and write docs/benchmarks.md with its figures and plots anew: `make bench`."""
 
-import argparse
 import json
 import subprocess
 import sys
 import time
-from pathlib import Path
 from typing import Any, cast
 
 from . import plots, report
 from .contestants import CONTESTANTS
 from .measure import LOOPS, PARTS
-from .results import RESULTS, Results, Run, load, save, this_machine
+from .results import RESULTS, Results, Run, load, this_machine
+from .showing import Benchmark
 
 PATIENCE = 600.0
 """Seconds that a run may take, on however busy a machine: a pool that hangs must not hang the comparison."""
@@ -40,43 +39,14 @@ def results_of(pythons: list[str], options: list[str]) -> Results:
     )
 
 
-def _try_out(pythons: list[str]) -> None:
-    """Measure in a hurry: whatever reads the figures has to understand them."""
-    results = results_of(pythons, ["--quick"])
-    plots.drawn(results)
-    report.filled(report.PAGE, report.TABLES, results)
-    stale = [name for name, svg in plots.drawn(load()).items() if _plot(name).read_text() != svg]
-    if stale:
-        sys.exit(f"the plots {', '.join(stale)} are not drawn from {RESULTS.name}: run make bench ARGS=--redraw")
-
-
-def _redraw() -> None:
-    """Write what shows the figures, and show them here."""
-    results = load()
-    for name, svg in plots.drawn(results).items():
-        _plot(name).write_text(svg)
-    report.PAGE.write_text(report.filled(report.PAGE, report.TABLES, results))
-    for name, table in report.TABLES.items():
-        print(f"\n{name}\n\n{table(results)}")
-
-
-def _plot(name: str) -> Path:
-    return RESULTS.parent / f"{name}.svg"
+BENCHMARK = Benchmark("make bench", RESULTS, report.PAGE, report.TABLES, load, plots.drawn)
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
-    mode = parser.add_mutually_exclusive_group()
-    mode.add_argument("--quick", action="store_true", help="only see that everything runs, and write nothing")
-    mode.add_argument("--redraw", action="store_true", help="measure nothing: show the figures that are there anew")
+    parser = BENCHMARK.parser(__doc__)
     parser.add_argument("pythons", nargs="+", help="the interpreters to measure on, from the oldest to the newest")
     options = parser.parse_args()
-    if options.quick:
-        _try_out(options.pythons)
-        return 0
-    if not options.redraw:
-        save(results_of(options.pythons, []))
-    _redraw()
+    BENCHMARK.run(options, lambda mode: results_of(options.pythons, mode))
     return 0
 
 
