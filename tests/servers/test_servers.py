@@ -15,6 +15,7 @@ import pytest
 import trustme
 
 from instrumented_pool._servers import HOST, CannotStart, NotInstalled, Postgres, Server, Valkey, is_there
+from support.waits import eventually
 
 SERVERS = pytest.mark.parametrize("make", [Valkey, Postgres])
 
@@ -92,12 +93,6 @@ def _is_gone(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
     except FileNotFoundError:
         return True
-
-
-async def eventually(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
-        while not condition():
-            await asyncio.sleep(0.01)
 
 
 async def test_server_that_does_not_start_is_quoted() -> None:

@@ -7,6 +7,9 @@ from typing import TypeAlias
 
 from instrumented_pool import ConnectionPool
 from instrumented_pool.testing import FakeConnection, FakeStrategy
+from instrumented_pool.testing._fakes import _raise_next
+
+from .virtual import steps
 
 Pool: TypeAlias = ConnectionPool[FakeConnection]
 MakePool: TypeAlias = Callable[..., Pool]
@@ -55,23 +58,16 @@ class CarefulStrategy(FakeStrategy):
     async def check_connection(self, conn: FakeConnection) -> None:
         """Fail if it is among the `gone`."""
         self.looked_at.append(conn)
-        await _steps(self.check_steps)
+        await steps(self.check_steps)
         await self.check_gate.wait()
         if conn in self.gone:
             raise ConnectionError("nobody answers")
 
     async def _reset_slowly(self, conn: FakeConnection, count: int) -> None:
-        await _steps(count)
+        await steps(count)
         await self.reset_gate.wait()
         self._reset(conn)
 
     def _reset(self, conn: FakeConnection) -> None:
-        error = self.reset_errors.popleft() if self.reset_errors else None
-        if error is not None:
-            raise error
+        _raise_next(self.reset_errors)
         self.reset.append(conn)
-
-
-async def _steps(count: int) -> None:
-    for _ in range(count):
-        await asyncio.sleep(0)
