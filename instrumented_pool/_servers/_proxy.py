@@ -47,7 +47,11 @@ class Proxy:
 
     async def __aexit__(self, *_: object) -> None:
         self.refuse()
-        await self.cut()
+        for _ in range(
+            10
+        ):  # what was accepted already is admitted some rounds of the loop later, and closed some after
+            await self.cut()
+            await asyncio.sleep(0)
 
     async def accept(self) -> None:
         """Listen, again on the same port after `refuse()` or `ignore()`."""
