@@ -45,7 +45,7 @@ class Proxy:
         await self.accept()
         return self
 
-    async def __aexit__(self, *_: object) -> None:
+    async def __aexit__(self, *exc: object) -> None:
         self.refuse()
         for _ in range(
             10
