@@ -5,7 +5,6 @@ import contextlib
 import socket
 import ssl
 import struct
-from collections.abc import Iterator
 from typing import Self
 
 from ._server import HOST
@@ -47,9 +46,8 @@ class Proxy:
 
     async def __aexit__(self, *exc: object) -> None:
         self.refuse()
-        for _ in range(
-            10
-        ):  # what was accepted already is admitted some rounds of the loop later, and closed some after
+        # What was accepted already is admitted two rounds of the loop later, and closed three after that.
+        for _ in range(10):
             await self.cut()
             await asyncio.sleep(0)
 
@@ -106,27 +104,31 @@ class Proxy:
     def _admit(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.get_running_loop().create_task(self._serve(reader, writer))
         self.links[writer] = task
-        task.add_done_callback(lambda _: self.links.pop(writer))
+        task.add_done_callback(lambda _: self._dismiss(writer))
+
+    def _dismiss(self, writer: asyncio.StreamWriter) -> None:
+        """Close it: not the task does that, which may have been cancelled before its first step."""
+        _close(writer)
+        asyncio.get_running_loop().call_soon(self.links.pop, writer)  # it is closed in the next round, and then gone
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with _closing(writer):
-            await self._flowing.wait()
-            try:
-                there, onward = await asyncio.open_connection(*self.target)
-            except OSError:
-                _closes_with_reset(writer)
-                return
-            with _closing(onward):
-                pumps = {
-                    asyncio.create_task(self._pump(reader, onward)),
-                    asyncio.create_task(self._pump_answers(there, writer)),
-                }
-                try:
-                    await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
-                finally:
-                    for pump in pumps:
-                        pump.cancel()
-                    await asyncio.gather(*pumps, return_exceptions=True)
+        await self._flowing.wait()
+        try:
+            there, onward = await asyncio.open_connection(*self.target)
+        except OSError:
+            _closes_with_reset(writer)
+            return
+        pumps = {
+            asyncio.create_task(self._pump(reader, onward)),
+            asyncio.create_task(self._pump_answers(there, writer)),
+        }
+        try:
+            await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            _close(onward)
+            for pump in pumps:
+                pump.cancel()
+            await asyncio.gather(*pumps, return_exceptions=True)
 
     async def _pump(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError):
@@ -148,16 +150,12 @@ class Proxy:
                 await sink.drain()
 
 
-@contextlib.contextmanager
-def _closing(writer: asyncio.StreamWriter) -> Iterator[None]:
-    """Close it in the end; over TLS without a good-bye, for which asyncio would wait half a minute."""
-    try:
-        yield
-    finally:
-        if writer.get_extra_info("ssl_object") is None:
-            writer.close()
-        else:
-            writer.transport.abort()
+def _close(writer: asyncio.StreamWriter) -> None:
+    """Close it; over TLS without a good-bye, for which asyncio would wait half a minute."""
+    if writer.get_extra_info("ssl_object") is None:
+        writer.close()
+    else:
+        writer.transport.abort()
 
 
 def _closes_with_reset(writer: asyncio.StreamWriter) -> None:

@@ -66,6 +66,18 @@ async def test_cut_ends_with_rst(proxy: Proxy) -> None:
     writer.close()
 
 
+async def test_connection_cut_as_it_is_admitted_is_cut(proxy: Proxy) -> None:
+    """Before the task that serves it has made its first step, and so cannot close anything."""
+    dialling = asyncio.create_task(asyncio.open_connection(proxy.host, proxy.port))
+    while not proxy.links:
+        await asyncio.sleep(0)
+    await proxy.cut()
+    reader, writer = await dialling
+    async with asyncio.timeout(5):
+        assert await reader.read() == b""
+    writer.close()
+
+
 async def test_refused_is_refused_and_accepted_again_on_the_same_port(proxy: Proxy) -> None:
     """As a server that is restarted."""
     port = proxy.port
