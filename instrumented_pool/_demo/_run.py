@@ -9,6 +9,7 @@ from argparse import Namespace
 from collections import Counter, deque
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import AsyncExitStack
+from functools import partial
 from typing import Any, TypeAlias
 
 from opentelemetry.sdk.trace import ReadableSpan
@@ -60,12 +61,16 @@ def run(options: Namespace, *, console: Console | None = None, view_for: ViewFor
         CannotRun: it cannot be done as asked.
     """
     console = console or Console(highlight=False, width=None if sys.stdout.isatty() else 110)
-    with asyncio.Runner() as runner:
-        return runner.run(_until_signalled(_play(options, console, view_for or _view)))
+    play = partial(_play, options, console, view_for or _view)
+    try:
+        with asyncio.Runner() as runner:
+            return runner.run(_until_signalled(play))
+    except asyncio.CancelledError:  # by Ctrl-C, which the runner forgets where that comes as it begins to listen
+        raise KeyboardInterrupt from None
 
 
-async def _until_signalled(play: Coroutine[Any, Any, int]) -> int:
-    story = asyncio.create_task(play)
+async def _until_signalled(play: Callable[[], Coroutine[Any, Any, int]]) -> int:
+    story = asyncio.create_task(play())
     loop, received = asyncio.get_running_loop(), list[signal.Signals]()
 
     def stop(number: signal.Signals) -> None:
