@@ -1,3 +1,4 @@
+from support.clock import clock
 from support.telemetry import make_pool, telemetry, wires
 
-__all__ = ["make_pool", "telemetry", "wires"]
+__all__ = ["clock", "make_pool", "telemetry", "wires"]

@@ -47,6 +47,7 @@ from instrumented_pool_otel import OTelObserver
 from instrumented_pool_otel._exemplars import Exemplars
 from instrumented_pool_otel._instruments import instruments_of
 from instrumented_pool_otel.sdk import bridge
+from support.clock import Clock
 from support.telemetry import (
     Pools,
     Telemetry,
@@ -304,7 +305,7 @@ async def test_a_pool_that_was_not_used_yet_has_no_point(telemetry: Telemetry, w
     assert telemetry.numbers("db.client.connection.max") != {}
 
 
-async def slow_and_fast_waits(telemetry: Telemetry, pool: ConnectionPool[Wire]) -> dict[str, float]:
+async def slow_and_fast_waits(telemetry: Telemetry, pool: ConnectionPool[Wire], clock: Clock) -> dict[str, float]:
     """Waits of three lengths in requests of those names, two of them in one bucket; their lengths, by the name."""
     waited: dict[str, float] = {}
 
@@ -313,22 +314,24 @@ async def slow_and_fast_waits(telemetry: Telemetry, pool: ConnectionPool[Wire]) 
             with telemetry.tracer.start_as_current_span(name):
                 task = asyncio.create_task(borrow(pool))
             await until(lambda: pool.stats().waiting == 1)
-            await asyncio.sleep(seconds)
+            clock.ahead += seconds
         await task
         span = telemetry.spans("pool.acquire")[-1]
         waited[name] = float(str((span.attributes or {})["instrumented_pool.acquire.wait_time"]))
 
-    for name, seconds in (("slow", 0.06), ("slowest", 0.09), ("fast", 0.0011)):
+    for name, seconds in (("slow", 6.0), ("slowest", 8.0), ("fast", 1.1)):
         await wait(name, seconds)
     return waited
 
 
-async def test_exemplars_lead_to_the_slowest_waits(telemetry: Telemetry, wires: Wires, make_pool: Pools) -> None:
+async def test_exemplars_lead_to_the_slowest_waits(
+    telemetry: Telemetry, wires: Wires, make_pool: Pools, clock: Clock
+) -> None:
     """One a bucket, with the value, the time and the ids of the waiter's span; of a creation likewise."""
     bridge(telemetry.meter_provider)
     pool = make_pool(strategy=wires, observers=[telemetry.observer()])
     began = time.time_ns()
-    waited = await slow_and_fast_waits(telemetry, pool)
+    waited = await slow_and_fast_waits(telemetry, pool, clock)
     metrics = telemetry.metrics()  # once: a collection takes the exemplars with it
     (point,) = metrics[WAIT].data.data_points
     assert isinstance(point, HistogramDataPoint)
