@@ -217,10 +217,19 @@ async def test_connection_of_a_body_cancelled_between_statements_is_kept(file: P
 async def test_close_interrupts_what_goes_on(file: Path) -> None:
     """A statement of many seconds, given up by its borrower, ends with its connection."""
     pool = ConnectionPool(strategy=AiosqliteConnectionStrategy(file), max_size=1, close_timeout=2.0)
+    goes_on = threading.Event()
+
+    async def body() -> None:
+        async with pool.get_connection() as conn:
+            await conn.set_progress_handler(goes_on.set, 1000)
+            await conn.execute(LONG)
+
     async with pool:
-        with pytest.raises(TimeoutError):
-            async with asyncio.timeout(0.05), pool.get_connection() as conn:
-                await conn.execute(LONG)
+        task = asyncio.create_task(body())
+        await eventually(goes_on.is_set)
+        task.cancel()
+        await asyncio.wait([task])
+        assert task.cancelled()
     assert pool.stats().close_errors == 0
     await eventually(lambda: not threads())
 
@@ -230,7 +239,7 @@ async def test_close_cut_short_is_finished_in_the_background(file: Path, gate: t
     strategy = AiosqliteConnectionStrategy(file, factory=Gate)
     async with ConnectionPool(strategy=strategy, max_size=1, close_timeout=0.05) as pool:
         with pytest.raises(TimeoutError):
-            async with asyncio.timeout(0.05), pool.get_connection() as conn:
+            async with pool.get_connection() as conn, asyncio.timeout(0.05):
                 await conn.execute("SELECT pass_gate()")
     assert pool.stats().close_errors == 1
     assert threads()
