@@ -28,7 +28,7 @@ from ._waterfall import misplaced
 
 CALM, BUSY = 0.002, 0.025  # seconds by which the proxy holds every answer back
 STALLED = 2.0  # seconds, at pace 1, that the server answers nothing
-LEAK_AFTER = 2.5  # seconds, at pace 1; longer than the stall, which is nobody's leak
+LEAK_AFTER = 3.0  # seconds, at pace 1; well longer than the stall, which is nobody's leak
 PATIENCE = 1.0  # seconds, at pace 1, that callers wait while the checkouts keep their connections
 
 

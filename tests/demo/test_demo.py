@@ -113,7 +113,7 @@ def test_report_shows_the_error_that_names_the_holders(story: str) -> None:
     words = " ".join(story.partition("PoolTimeoutError: pool 'orders-cache': ")[2].split())
     assert re.match(r"no connection within 0\.\d{3} s \(waiting=\d+ in_use=12 ", words)
     assert re.search(
-        r"POST /checkout 1 has held connection \d+ for 0\.\d{3} s, now in checkout \(.*> charge_card \(", words
+        r"POST /checkout 1 has held connection \d+ for \d\.\d{3} s, now in checkout \(.*> charge_card \(", words
     )
 
 
