@@ -44,7 +44,7 @@ async def story(tmp_path_factory: pytest.TempPathFactory) -> Story:
     async with Valkey() as server, Postgres() as postgres, Redis(host=HOST, port=server.port) as redis:
         database = await asyncpg.connect(postgres.url)
         commands = block(PAGE, "", "examples/worker.py").replace(DATABASE_URL, postgres.url)
-        commands = commands.replace("GRACE=3", "GRACE=1.5").replace(REDIS_URL, f"redis://{HOST}:{server.port}")
+        commands = commands.replace(REDIS_URL, f"redis://{HOST}:{server.port}")
         commands = commands.replace("INSTRUMENTATIONS=redis", f"INSTRUMENTATIONS=redis,{UNWANTED}")
         order, another = block(PAGE, "", "redis-cli").splitlines()
 
