@@ -14,4 +14,4 @@ async def way(request: pytest.FixtureRequest, postgres: Postgres) -> AsyncIterat
     async with Proxy(postgres.host, postgres.port) as proxy:
         way = way_to(postgres, proxy, request.param)
         yield way
-        await way.none_left()
+        await way.has(0)

@@ -72,7 +72,7 @@ async def test_cancelled_creation_leaves_no_socket_open(way: Way) -> None:
         await creation
     way.proxy.resume()
     await eventually(lambda: not way.proxy.links)
-    await eventually(lambda: open_files() == before)
+    await eventually(lambda: open_files() <= before)
     del kept
 
 
@@ -93,7 +93,7 @@ async def test_creation_cancelled_at_any_moment_leaves_no_socket_open(way: Way) 
         if not isinstance(conn, BaseException):
             await closed(strategy, conn)
     await eventually(lambda: not way.proxy.links)
-    await eventually(lambda: open_files() == before)
+    await eventually(lambda: open_files() <= before)
     assert "CancelledError" in outcomes
 
 
@@ -216,7 +216,7 @@ async def test_close_cut_short_closes_the_socket(way: Way) -> None:
     assert strategy.connection_is_closed(conn)
     way.proxy.resume()
     await eventually(lambda: not way.proxy.links)
-    await eventually(lambda: open_files() == before)
+    await eventually(lambda: open_files() <= before)
 
 
 async def test_close_with_a_query_in_flight_closes_the_socket(way: Way) -> None:
@@ -367,7 +367,7 @@ async def test_nobody_reads_anothers_reply_however_many_are_cancelled(way: Way) 
         async with asyncio.TaskGroup() as group:
             last = [group.create_task(borrow(str(k))) for k in range(8)]
         assert [task.result() for task in last] == [str(k) for k in range(8)]
-        assert await way.count() == pool.stats().total
+        await way.has(pool.stats().total)
     assert cancelled > 100
     assert replied > 100
 

@@ -76,10 +76,10 @@ class Way:
         count: int = await self.ask_server(query, self.name)
         return count
 
-    async def none_left(self) -> None:
-        """Wait until the server has none of ours any more."""
+    async def has(self, count: int) -> None:
+        """Wait until the server has so many of ours: it may need a moment to notice that one has gone."""
         async with asyncio.timeout(10):
-            while await self.count():
+            while await self.count() != count:
                 await asyncio.sleep(0.01)
 
 
