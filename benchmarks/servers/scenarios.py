@@ -104,10 +104,13 @@ async def _crowd(contestant: Contestant, tasks: int, seconds: float) -> Load:
     end = begin + seconds
 
     async def work(number: int) -> None:
-        while (asked := perf_counter()) < end:
+        while True:  # once at least: a short turn may be over before anybody has begun
+            asked = perf_counter()
             if await asker.ask():
                 latencies.append(perf_counter() - asked)
                 replies[number] += 1
+            if perf_counter() >= end:
+                return
 
     await asyncio.gather(*(work(number) for number in range(tasks)))
     took = perf_counter() - begin
