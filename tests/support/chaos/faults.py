@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
+from ..waits import eventually
 from .subjects import LIMIT
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ async def cut_by_fin_while_idle(scene: "Scene") -> AsyncIterator[None]:
     """All connections are closed while nobody uses one."""
     async with scene.crowd.at_rest():
         await scene.proxy.cut()
+        await _idle_are_closed(scene)
     yield
 
 
@@ -62,7 +64,14 @@ async def cut_by_rst_while_idle(scene: "Scene") -> AsyncIterator[None]:
     """All connections are reset while nobody uses one."""
     async with scene.crowd.at_rest():
         await scene.proxy.cut(reset=True)
+        await _idle_are_closed(scene)
     yield
+
+
+async def _idle_are_closed(scene: "Scene") -> None:
+    """Wait until it shows: who asks in the very moment of the cut uses what is lost already, and none dies idle."""
+    pool = scene.pool
+    await eventually(lambda: all(pool._strategy.connection_is_closed(slot.conn) for slot in pool._idle))
 
 
 @asynccontextmanager
