@@ -17,7 +17,7 @@ from instrumented_pool.strategies.psycopg import PsycopgConnectionStrategy
 from instrumented_pool.strategies.redis import RedisConnectionStrategy
 from instrumented_pool.strategies.streams import Stream, StreamsConnectionStrategy
 
-CONNECT_TIMEOUT = 0.5  # seconds
+PATIENCE = 0.5  # seconds for connecting
 LIMIT = 30  # connections that a server admits: more than the pool wants
 
 
@@ -46,7 +46,9 @@ class Subject(ABC):
         """A new one, which admits `LIMIT` connections."""
 
     @abstractmethod
-    def strategy(self, host: str, port: int, authority: Path | None = None) -> ConnectionStrategy[Any]:
+    def strategy(
+        self, host: str, port: int, authority: Path | None = None, *, patience: float = PATIENCE
+    ) -> ConnectionStrategy[Any]:
         """The strategy on trial; with TLS if there is an authority, a file of whose certificates it trusts."""
 
     @abstractmethod
@@ -89,12 +91,14 @@ class RedisSubject(OnValkey):
     name = "redis"
     errors = (RedisError,)
 
-    def strategy(self, host: str, port: int, authority: Path | None = None) -> RedisConnectionStrategy:
+    def strategy(
+        self, host: str, port: int, authority: Path | None = None, *, patience: float = PATIENCE
+    ) -> RedisConnectionStrategy:
         return RedisConnectionStrategy(
             host=host,
             port=port,
-            socket_connect_timeout=CONNECT_TIMEOUT,
-            socket_timeout=CONNECT_TIMEOUT,
+            socket_connect_timeout=patience,
+            socket_timeout=patience,
             ssl=authority is not None,
             ssl_ca_certs=None if authority is None else str(authority),
         )
@@ -110,10 +114,10 @@ class StreamsSubject(OnValkey):
 
     made: type[StreamsConnectionStrategy] = StreamsConnectionStrategy
 
-    def strategy(self, host: str, port: int, authority: Path | None = None) -> StreamsConnectionStrategy:
-        return self.made(
-            host, port, connect_timeout=CONNECT_TIMEOUT, ssl=None if authority is None else _trusting(authority)
-        )
+    def strategy(
+        self, host: str, port: int, authority: Path | None = None, *, patience: float = PATIENCE
+    ) -> StreamsConnectionStrategy:
+        return self.made(host, port, connect_timeout=patience, ssl=None if authority is None else _trusting(authority))
 
     async def ask(self, conn: Stream, token: str) -> str:
         conn.writer.write(f"ECHO {token}\r\n".encode())
@@ -127,9 +131,11 @@ class AsyncpgSubject(OnPostgres):
     name = "asyncpg"
     errors = (asyncpg.PostgresError, asyncpg.InterfaceError)
 
-    def strategy(self, host: str, port: int, authority: Path | None = None) -> AsyncpgConnectionStrategy:
+    def strategy(
+        self, host: str, port: int, authority: Path | None = None, *, patience: float = PATIENCE
+    ) -> AsyncpgConnectionStrategy:
         tls: dict[str, Any] = {} if authority is None else {"ssl": _trusting(authority), "direct_tls": True}
-        return AsyncpgConnectionStrategy(host=host, port=port, user="postgres", timeout=CONNECT_TIMEOUT, **tls)
+        return AsyncpgConnectionStrategy(host=host, port=port, user="postgres", timeout=patience, **tls)
 
     async def ask(self, conn: Any, token: str) -> str:
         reply: str = await conn.fetchval("SELECT $1::text", token)
@@ -141,7 +147,9 @@ class PsycopgSubject(OnPostgres):
     errors = (psycopg.Error,)
     whole_within = 15.0  # it has the server cancel what its caller gave up, and is patient for 10 s
 
-    def strategy(self, host: str, port: int, authority: Path | None = None) -> PsycopgConnectionStrategy:
+    def strategy(
+        self, host: str, port: int, authority: Path | None = None, *, patience: float = PATIENCE
+    ) -> PsycopgConnectionStrategy:
         tls: dict[str, Any] = {}
         if authority is not None:
             tls = {"sslmode": "verify-full", "sslrootcert": str(authority), "sslnegotiation": "direct"}
@@ -149,7 +157,7 @@ class PsycopgSubject(OnPostgres):
             host=host,
             port=port,
             user="postgres",
-            connect_timeout=2,  # libpq's least
+            connect_timeout=max(2, round(patience)),  # libpq's least
             autocommit=True,
             **tls,
         )

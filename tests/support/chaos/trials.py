@@ -130,8 +130,8 @@ class Scene:
 
     @asynccontextmanager
     async def another_client(self) -> AsyncIterator[None]:
-        """Somebody else's connection to the server, which has been answered."""
-        strategy = self.subject.strategy(self.server.host, self.server.port)
+        """Somebody else's connection to the server, which has been answered, however long that took."""
+        strategy = self.subject.strategy(self.server.host, self.server.port, patience=30.0)
         conn = await strategy.create_connection()
         try:
             await self.subject.ask(conn, "another")
