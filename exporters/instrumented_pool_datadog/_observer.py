@@ -71,6 +71,13 @@ class DatadogObserver(Observer):
                 setattr(self, hook, self._pass_on)
 
     def attached(self, pool: ConnectionPool[Any]) -> None:
+        """Report `pool` from now on.
+
+        Raises:
+            ValueError: an attribute of its strategy would be a tag that the metrics have already.
+        """
+        if taken := pool.attributes.keys() & names.TAGS:
+            raise ValueError(f"the strategy's attributes must not have the keys {sorted(taken)}: they are our tags")
         name = str(self._roster.add(pool, {})[POOL_NAME])
         target = {key: str(value) for key, value in pool.attributes.items()}
         spans = Spans(self._tracer, self._service, {**target, names.POOL_TAG: name})
@@ -79,8 +86,9 @@ class DatadogObserver(Observer):
         self._watches[pool] = self._watch(pool, self._service, client, spans, self._every)
 
     def detached(self, pool: ConnectionPool[Any]) -> None:
+        """Report `pool` for the last time."""
         self._roster.remove(pool)
-        self._watches.pop(pool).stop()
+        self._watches.pop(pool).stop(pool.stats())
 
     def _pass_on(self, event: Event) -> None:
         watch = self._watches.get(event.pool)

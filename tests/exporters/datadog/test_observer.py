@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from instrumented_pool import Distribution, PoolClosedError, PoolTimeoutError
-from instrumented_pool.metrics import COUNTS, DURATIONS
+from instrumented_pool import ConnectionPool, Distribution, PoolClosedError, PoolTimeoutError
+from instrumented_pool.metrics import COUNTS, DURATIONS, Attributes
 from instrumented_pool.testing import FakeStrategy
 from instrumented_pool_datadog import DatadogObserver
 from instrumented_pool_datadog import _names as names
@@ -30,6 +30,19 @@ async def test_what_the_pool_connects_to_is_tagged(agent: Agent, observer: Datad
     sent = agent.metrics()
     assert sent
     assert all(metric.tags >= {"db.system.name:pg", "server.address:pg.example", "server.port:5432"} for metric in sent)
+
+
+@pytest.mark.parametrize("key", ["pool", "service", "state", "source", "outcome", "reason", "observer"])
+def test_attribute_that_would_be_a_tag_of_ours_is_refused(key: str, observer: DatadogObserver) -> None:
+    """A point would be of two pools, or in two states."""
+
+    class Odd(At):
+        @property
+        def attributes(self) -> Attributes:
+            return {key: "gold"}
+
+    with pytest.raises(ValueError, match=rf"must not have the keys \['{key}'\]"):
+        ConnectionPool(strategy=Odd("pg"), max_size=1, observers=[observer])
 
 
 async def test_report_arrives_at_a_real_socket(agent: Agent, observer: DatadogObserver, build: MakePool) -> None:
