@@ -214,6 +214,25 @@ async def test_pools_of_one_name_are_told_apart(
     assert "'orders-db#2'" in caplog.text
 
 
+async def test_pools_of_one_name_are_told_apart_by_observers_of_their_own(agent: Agent, build: MakePool) -> None:
+    """As most give one to each pool; not those of another service or with other tags, which tell them apart already."""
+    for service, tags in (("orders", []), ("orders", []), ("other", []), ("orders", ["shard:2"])):
+        build(DatadogObserver(service, extra_tags=tags, statsd=agent.client))
+    await ticks()
+    sent = [metric.tags for metric in agent.metrics() if metric.name == "db.client.connection.max"]
+    told_apart = {frozenset(tags - {"env:t"}) for tags in sent}
+    assert len(sent) == len(told_apart) == 4
+    assert frozenset({"pool:orders-db_2", "service:orders"}) in told_apart
+    assert frozenset({"pool:orders-db", "service:orders", "shard:2"}) in told_apart
+
+
+def test_two_observers_of_one_pool_and_service_are_refused(agent: Agent, observer: DatadogObserver) -> None:
+    """Everything would be counted twice."""
+    another = DatadogObserver("orders", extra_tags=["env:t"], statsd=agent.client, per_acquire=True)
+    with pytest.raises(ValueError, match="pool 'db' is reported already"):
+        ConnectionPool(strategy=FakeStrategy(), max_size=1, name="db", observers=[observer, another])
+
+
 async def test_next_pool_takes_the_name_of_a_closed_one(
     agent: Agent, observer: DatadogObserver, build: MakePool
 ) -> None:
