@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 
 from instrumented_pool import PoolStats
+from instrumented_pool.metrics import COUNTS
 
 ACQUIRE_SPAN = "pool.acquire_connection"
 CREATE_SPAN = "pool._create_new_connection"
@@ -60,6 +61,10 @@ def key(label: str) -> str:
 def tags(labels: Sequence[str], values: Sequence[str]) -> list[str]:
     """The tags that tell a metric's points apart, such as `state:idle`."""
     return [f"{key(label)}:{value}" for label, value in zip(labels, values, strict=True) if value]
+
+
+TAGS = {POOL_KEY, SERVICE_KEY, *(key(label) for count in COUNTS for label in count.labels)}
+"""The keys of the tags that tell our points apart, by which nothing else may be told."""
 
 
 def burst_started(service: str, max_size: int, burst_limit: int) -> tuple[str, str, str]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from math import isfinite
-from typing import Any, TypeVar, final
+from typing import Any, TypeAlias, TypeVar, final
 from weakref import WeakKeyDictionary
 
 from instrumented_pool import ConnectionPool, Event, Observer, PoolClosed
@@ -18,6 +18,11 @@ from ._watch import PerAcquireWatch, PeriodicWatch, Watch
 _Kind = TypeVar("_Kind")
 
 _statsd, _tracer = statsd, tracer
+
+_Reported: TypeAlias = tuple[str, frozenset[str]]
+
+_rosters: WeakKeyDictionary[DogStatsd, dict[_Reported, PoolRoster]] = WeakKeyDictionary()
+"""By where they are sent to, as which service and with which tags: to Datadog, observers that share these are one."""
 
 
 @final
@@ -62,7 +67,8 @@ class DatadogObserver(Observer):
         self._every = _check_every(report_every)
         self._outlet = Outlet(_check_kind("statsd", DogStatsd, statsd, default=_statsd))
         self._tracer = _check_kind("tracer", Tracer, tracer, default=_tracer)
-        self._roster = PoolRoster()
+        reported = self._service, frozenset(self._tags)
+        self._roster = _rosters.setdefault(self._outlet.statsd, {}).setdefault(reported, PoolRoster())
         self._watches: WeakKeyDictionary[ConnectionPool[Any], Watch] = WeakKeyDictionary()
         self._watch: type[Watch] = PerAcquireWatch if per_acquire else PeriodicWatch
         self.waits_only = self._watch.waits_only
@@ -71,6 +77,14 @@ class DatadogObserver(Observer):
                 setattr(self, hook, self._pass_on)
 
     def attached(self, pool: ConnectionPool[Any]) -> None:
+        """Report `pool` from now on.
+
+        Raises:
+            ValueError: an attribute of its strategy would be a tag that metrics have already, or another observer sends
+                it to the same client as the same service with the same tags, so everything would be counted twice.
+        """
+        if taken := pool.attributes.keys() & names.TAGS:
+            raise ValueError(f"the strategy's attributes must not have the keys {sorted(taken)}: they are our tags")
         name = str(self._roster.add(pool, {})[POOL_NAME])
         target = {key: str(value) for key, value in pool.attributes.items()}
         spans = Spans(self._tracer, self._service, {**target, names.POOL_TAG: name})
@@ -79,8 +93,9 @@ class DatadogObserver(Observer):
         self._watches[pool] = self._watch(pool, self._service, client, spans, self._every)
 
     def detached(self, pool: ConnectionPool[Any]) -> None:
+        """Report `pool` for the last time."""
         self._roster.remove(pool)
-        self._watches.pop(pool).stop()
+        self._watches.pop(pool).stop(pool.stats())
 
     def _pass_on(self, event: Event) -> None:
         watch = self._watches.get(event.pool)

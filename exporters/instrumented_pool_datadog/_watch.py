@@ -52,16 +52,17 @@ class Watch:
         self._service = service
         self._client = client
         self._spans = spans
-        self._closed = False
+        self._ending = False
         self._timer = Timer(pool, every, self.report)
         self._timer.start()
 
-    def stop(self) -> None:
+    def stop(self, stats: PoolStats) -> None:
+        """Watch no longer a pool that has come to `stats`."""
         self._timer.stop()
         self._spans.end_all()
 
     def report(self, stats: PoolStats) -> None:
-        with self._client.batch(last=self._closed):
+        with self._client.batch(last=self._ending):
             self._send(stats)
 
     def _send(self, stats: PoolStats) -> None:
@@ -80,7 +81,7 @@ class Watch:
 
     def on_pool_closed(self, event: PoolClosed) -> None:
         self._timer.stop()
-        self._closed = True
+        self._ending = True
         self.report(event.pool.stats())
 
     def on_create_started(self, event: CreateStarted) -> None:
@@ -103,6 +104,11 @@ class PeriodicWatch(Watch):
         self._reported = pool.stats()
         self._queued = {"new": 0, "wait": 0}
         super().__init__(pool, service, client, spans, every)
+
+    def stop(self, stats: PoolStats) -> None:
+        super().stop(stats)
+        self._ending = True
+        self.report(stats)  # what was counted since the last one would be lost
 
     def _send(self, stats: PoolStats) -> None:
         super()._send(stats)
@@ -136,7 +142,7 @@ class PeriodicWatch(Watch):
 
     def _report_if_last(self, pool: ConnectionPool[Any]) -> None:
         """The timer ended with the pool; once nothing is left that could happen, say how it all ended."""
-        if self._closed and not (stats := pool.stats()).total and not names.acquiring(stats):
+        if self._ending and not (stats := pool.stats()).total and not names.acquiring(stats):
             self.report(stats)
 
     def on_closed(self, event: Closed) -> None:

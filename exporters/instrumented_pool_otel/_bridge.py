@@ -9,7 +9,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from threading import Lock
 from time import time_ns
-from typing import Any, TypeAlias
 from weakref import WeakKeyDictionary
 
 from opentelemetry.sdk.metrics.export import (
@@ -23,15 +22,13 @@ from opentelemetry.sdk.metrics.export import (
     ScopeMetrics,
 )
 
-from instrumented_pool import ConnectionPool
 from instrumented_pool.metrics import DURATIONS, POOL_NAME, Attributes
 
 from ._exemplars import Exemplars
 from ._instruments import Instruments
 from ._points import Mark, point_between, summed
 from ._sdk import Sdk, Stream
-
-_Pool: TypeAlias = ConnectionPool[Any]
+from ._successions import Series, series_of
 
 _log = logging.getLogger("instrumented_pool")
 
@@ -42,15 +39,15 @@ class _Progress:
 
     Attributes:
         at: when it last collected, in nanoseconds of the epoch.
-        marks: from where on it is told of each pool.
+        marks: from where on it is told of each series.
     """
 
     at: int
-    marks: "WeakKeyDictionary[_Pool, Mark]" = field(default_factory=WeakKeyDictionary)
+    marks: dict[Series, Mark] = field(default_factory=dict)
 
-    def mark_of(self, pool: _Pool) -> Mark:
-        """Where it is told of `pool` from: where it last collected, if the pool was not there then."""
-        return self.marks.setdefault(pool, Mark(self.at))
+    def mark_of(self, series: Series) -> Mark:
+        """Where it is told of `series` from: where it last collected, if there was no pool of it then."""
+        return self.marks.setdefault(series, Mark(self.at))
 
 
 class Bridge:
@@ -63,8 +60,9 @@ class Bridge:
         self._failed = False
         self._readers: WeakKeyDictionary[MetricReader, _Progress] = WeakKeyDictionary()
         self._began = _Progress(time_ns())
-        for pool, _ in self._pools:  # what they may have kept so far was recorded in the SDK as well
-            self._began.marks[pool] = Mark(self._began.at, pool.stats())
+        self._pools.stats()
+        for series, stats in self._pools.latest().items():  # what was kept so far was recorded in the SDK as well
+            self._began.marks[series] = Mark(self._began.at, stats)
         exemplars = [Exemplars(duration.name, sdk.exemplar_filter) for duration in DURATIONS]
         self._exemplars = dict(zip(DURATIONS, exemplars, strict=True))
         instruments.hand_over(*exemplars)
@@ -85,7 +83,7 @@ class Bridge:
     def _with_durations(self, data: MetricsData | None, reader: MetricReader) -> MetricsData | None:
         progress = self._readers.setdefault(reader, _Progress(self._began.at, self._began.marks.copy()))
         temporality, at = self._sdk.temporality(reader), time_ns()
-        pools = [(pool, attributes, Mark(at, pool.stats())) for pool, attributes in self._pools]
+        pools = [(attributes, Mark(at, stats)) for attributes, stats in self._pools.stats()]
         ours = self._our_scope(data)
         durations: dict[str, Metric] = {}
         for stream in self._sdk.streams(reader):
@@ -95,17 +93,15 @@ class Bridge:
                 durations[stream.name] = Metric(stream.name, stream.description, stream.duration.unit, histogram)
         progress.at = at
         if temporality is AggregationTemporality.DELTA:
-            progress.marks.update({pool: now for pool, _, now in pools})
+            progress.marks.update({series_of(attributes): now for attributes, now in pools})
         for exemplars in self._exemplars.values():
-            exemplars.were_read(at, {attributes[POOL_NAME] for _, attributes, _ in pools})
+            exemplars.were_read(at, {attributes[POOL_NAME] for attributes, _ in pools})
         others = [metric for metric in ours.metrics if metric.name not in durations]
         return self._with_scope(data, replace(ours, metrics=[*others, *durations.values()]))
 
-    def _point(
-        self, stream: Stream, progress: _Progress, pool: _Pool, attributes: Attributes, now: Mark
-    ) -> HistogramDataPoint:
+    def _point(self, stream: Stream, progress: _Progress, attributes: Attributes, now: Mark) -> HistogramDataPoint:
         exemplars = self._exemplars[stream.duration].between(progress.at, now.at, attributes[POOL_NAME])
-        return point_between(progress.mark_of(pool), now, stream, attributes, exemplars)
+        return point_between(progress.mark_of(series_of(attributes)), now, stream, attributes, exemplars)
 
     def _our_scope(self, data: MetricsData | None) -> ScopeMetrics:
         scope = self._sdk.scope

@@ -19,9 +19,9 @@ from opentelemetry.metrics import (
 
 from instrumented_pool import BOUNDS, ConnectionPool, Observer, PoolStats
 from instrumented_pool.metrics import COUNTS, DURATIONS, Attributes, Count, Duration
-from instrumented_pool.roster import PoolRoster
 
 from ._names import SCHEMA_URL, SCOPE, VERSION
+from ._successions import Successions
 
 _KEPT_FOR = 2  # collections, for those of two readers
 _MOST_KEPT = 16  # pools closed since the last collection: without an SDK, there is never another
@@ -43,7 +43,7 @@ class Instruments:
     """
 
     def __init__(self, provider: MeterProvider) -> None:
-        self.pools = PoolRoster()
+        self.pools = Successions()
         self.bridged = False
         self._content: WeakSet[Observer] = WeakSet()
         self._closed: deque[deque[ConnectionPool[Any]]] = deque(maxlen=_KEPT_FOR + 1)
@@ -112,7 +112,7 @@ class Instruments:
     def _stats_for(self, count: Count) -> list[tuple[Attributes, PoolStats]]:
         """Read the pools once a collection, so that its numbers fit together: who asks again begins the next one."""
         if not self._asked or count.name in self._asked:
-            self._read = [(attributes, pool.stats()) for pool, attributes in self.pools]
+            self._read = self.pools.stats()
             self._asked = set()
             self._closed.append(deque(maxlen=_MOST_KEPT))
         self._asked.add(count.name)

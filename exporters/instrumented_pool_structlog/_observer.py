@@ -3,7 +3,9 @@
 from asyncio import CancelledError
 from collections.abc import Iterable
 from dataclasses import fields
-from logging import DEBUG, ERROR, INFO, WARNING
+from inspect import getattr_static
+from logging import DEBUG, ERROR, INFO, WARNING, LoggerAdapter
+from logging import Logger as StandardLogger
 from math import inf
 from typing import Any, Protocol, TypeAlias, final
 from weakref import WeakKeyDictionary
@@ -57,6 +59,10 @@ FAIL_LEVELS = {"cancelled": INFO, "pool_closed": WARNING}
 """Reasons of `on_acquire_failed` that are no error: the caller no longer wanted it, or the service is going down."""
 
 
+_TAKEN = {"self", "level", "event"}
+"""Parameters of a logger's, which cannot be keys of a line."""
+
+
 class Logger(Protocol):
     """What is needed of a structlog logger; the filtering ones and `structlog.stdlib.BoundLogger` are such."""
 
@@ -98,6 +104,7 @@ class StructlogObserver(Observer):
         max_repeats: int | None = 10,
         repeat_window: float = 60.0,
     ) -> None:
+        _check_logger(logger)
         check_trace_ids(trace_ids)
         self._trace_ids = trace_ids
         self._max_repeats = _check.count("max_repeats", max_repeats, least=1)
@@ -107,6 +114,17 @@ class StructlogObserver(Observer):
         self._levels = LEVELS | ROUTINE_LEVELS if routine else LEVELS
         for hook in self._levels:  # on the instance, so that the pool subscribes it to these and to no other
             setattr(self, hook, self._log)
+
+    def attached(self, pool: ConnectionPool[Any]) -> None:
+        """Log what happens to `pool` from now on.
+
+        Raises:
+            ValueError: an attribute of its strategy has a key that the line of its opening has already.
+        """
+        if taken := pool.attributes.keys() & {*_TAKEN, "pool"}:
+            raise ValueError(
+                f"the strategy's attributes must not have the keys {sorted(taken)}: a line has them already"
+            )
 
     def detached(self, pool: ConnectionPool[Any]) -> None:
         """Report what was held back of `pool`."""
@@ -151,13 +169,23 @@ class StructlogObserver(Observer):
 
     def _ids(self) -> dict[str, str]:
         ids = {} if self._trace_ids is None else current_ids(self._trace_ids)
-        if taken := ids.keys() & {"self", "level", "event"}:
+        if taken := ids.keys() & _TAKEN:
             raise ValueError(f"trace_ids must not return the keys {sorted(taken)}: structlog's own")
         return ids
 
     def _report(self, pool: ConnectionPool[Any], over: Iterable[Suppressed]) -> None:
         for (hook, values), level, lines, seconds in over:
             self._logger.log(level, hook, pool=pool.name, **dict(values), suppressed=lines, seconds=_loggable(seconds))
+
+
+def _check_logger(logger: object) -> None:
+    if isinstance(logger, StandardLogger | LoggerAdapter):
+        raise TypeError(
+            "logger must be structlog's, which takes keys and values: structlog.wrap_logger() makes it of yours"
+        )
+    # Looked for without asking: a lazy logger would be configured by that, once and for all.
+    if logger is not None and all(getattr_static(logger, name, None) is None for name in ("log", "__getattr__")):
+        raise TypeError(f"logger must have a method log, got {type(logger).__name__}")
 
 
 def _loggable(value: object) -> Value:

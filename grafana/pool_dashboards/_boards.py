@@ -25,6 +25,7 @@ FLEET, DETAIL = "instrumented-pool-fleet", "instrumented-pool-detail"
 TAG = "instrumented-pool"
 
 _TRACERS = {"tempo": "Tempo", "jaeger": "Jaeger"}
+_POOL_CHOSEN = "${pool:percentencode}"  # in an address, where the # of name#2 would end it
 _ALL = VariableOption(selected=True, text="All", value="$__all")
 
 
@@ -74,13 +75,13 @@ def trace_links() -> list[dashboard.DashboardLink]:
     """To the acquires of the pool that somebody waited for, in Tempo and in Jaeger."""
     tempo = {
         "queryType": "traceql",
-        "query": f'{{ name = "{ACQUIRE_SPAN}" && span.{POOL_NAME} = "${{pool}}" }}',
+        "query": f'{{ name = "{ACQUIRE_SPAN}" && span.{POOL_NAME} = "{_POOL_CHOSEN}" }}',
     }
     jaeger = {
         "queryType": "search",
-        "service": "${job}",
+        "service": "${job:percentencode}",
         "operation": ACQUIRE_SPAN,
-        "tags": f"{POOL_NAME}=${{pool}}",
+        "tags": f"{POOL_NAME}={_POOL_CHOSEN}",
     }
     return [_explore("tempo", tempo), _explore("jaeger", jaeger)]
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 from random import Random
-from urllib.parse import unquote
+from urllib.parse import parse_qs, quote, urlsplit
 
 import pytest
 
@@ -208,11 +208,19 @@ def test_the_worst_pool_is_the_first_row() -> None:
 def test_links_to_traces_are_addresses_of_explore(kind: str) -> None:
     """Once Grafana has put the variables in, they are the JSON that Explore reads, with the chosen data source."""
     (url,) = (link["url"] for link in load("pool-detail")["links"] if link["title"].lower() == f"traces in {kind}")
-    panes = re.fullmatch(r"/explore\?schemaVersion=1&panes=(.*)", re.sub(r"\$\{(\w+)\}", r"<\1>", url))
-    assert panes
-    pane = json.loads(unquote(panes[1]))["pool"]
+    values = {"pool": "orders#2", "job": "shop & co"}  # a second pool of a name is called like that
+
+    def value(variable: re.Match[str]) -> str:
+        text = values.get(variable[1], f"<{variable[1]}>")
+        return quote(text) if variable[2] == ":percentencode" else text
+
+    address = urlsplit(re.sub(r"\$\{(\w+)(:\w+)?\}", value, url))
+    assert address.path == "/explore"
+    (panes,) = parse_qs(address.query)["panes"]
+    pane = json.loads(panes)["pool"]
     (query,) = pane["queries"]
     assert pane["datasource"] == query["datasource"]["uid"] == f"<{kind}_datasource>"
     assert f"{kind}_datasource" in variables(load("pool-detail"))
     assert "db.client.connection.pool.name" in json.dumps(query)
-    assert "<pool>" in json.dumps(query)
+    assert "orders#2" in json.dumps(query)
+    assert query.get("service", "shop & co") == "shop & co"

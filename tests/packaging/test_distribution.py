@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tarfile
 from dataclasses import dataclass
 from pathlib import Path
 from zipfile import ZipFile
@@ -133,6 +134,14 @@ def test_wheel_holds_the_packages_with_their_types_and_nothing_else(wheel: Path)
     tops = {name.partition("/")[0] for name in names if ".dist-info/" not in name}
     assert tops == set(PACKAGES)
     assert {f"{package}/py.typed" for package in PACKAGES} <= set(names)
+
+
+def test_sdist_holds_the_tree(wheel: Path, checkout: Path) -> None:
+    """Who packages it for a distribution runs its tests, which read the examples, the tools and the locks."""
+    with tarfile.open(next(wheel.parent.glob("*.tar.gz"))) as archive:
+        names = {member.name.partition("/")[2] for member in archive if member.isfile()}
+    tree = {path.relative_to(checkout).as_posix() for path in checkout.rglob("*") if path.is_file()}
+    assert {name for name in tree - names if not name.startswith(".ci/")} == set()
 
 
 def test_wheel_asks_for_nothing_but_by_extras(wheel: Path) -> None:

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from instrumented_pool import Distribution, PoolClosedError, PoolTimeoutError
-from instrumented_pool.metrics import COUNTS, DURATIONS
+from instrumented_pool import ConnectionPool, Distribution, PoolClosedError, PoolTimeoutError
+from instrumented_pool.metrics import COUNTS, DURATIONS, Attributes
 from instrumented_pool.testing import FakeStrategy
 from instrumented_pool_datadog import DatadogObserver
 from instrumented_pool_datadog import _names as names
@@ -30,6 +30,19 @@ async def test_what_the_pool_connects_to_is_tagged(agent: Agent, observer: Datad
     sent = agent.metrics()
     assert sent
     assert all(metric.tags >= {"db.system.name:pg", "server.address:pg.example", "server.port:5432"} for metric in sent)
+
+
+@pytest.mark.parametrize("key", ["pool", "service", "state", "source", "outcome", "reason", "observer"])
+def test_attribute_that_would_be_a_tag_of_ours_is_refused(key: str, observer: DatadogObserver) -> None:
+    """A point would be of two pools, or in two states."""
+
+    class Odd(At):
+        @property
+        def attributes(self) -> Attributes:
+            return {key: "gold"}
+
+    with pytest.raises(ValueError, match=rf"must not have the keys \['{key}'\]"):
+        ConnectionPool(strategy=Odd("pg"), max_size=1, observers=[observer])
 
 
 async def test_report_arrives_at_a_real_socket(agent: Agent, observer: DatadogObserver, build: MakePool) -> None:
@@ -199,6 +212,25 @@ async def test_pools_of_one_name_are_told_apart(
     pools = {tag for metric in agent.metrics() for tag in metric.tags if tag.startswith("pool:")}
     assert pools == {"pool:orders-db", "pool:orders-db_2"}  # as the client spells orders-db#2
     assert "'orders-db#2'" in caplog.text
+
+
+async def test_pools_of_one_name_are_told_apart_by_observers_of_their_own(agent: Agent, build: MakePool) -> None:
+    """As most give one to each pool; not those of another service or with other tags, which tell them apart already."""
+    for service, tags in (("orders", []), ("orders", []), ("other", []), ("orders", ["shard:2"])):
+        build(DatadogObserver(service, extra_tags=tags, statsd=agent.client))
+    await ticks()
+    sent = [metric.tags for metric in agent.metrics() if metric.name == "db.client.connection.max"]
+    told_apart = {frozenset(tags - {"env:t"}) for tags in sent}
+    assert len(sent) == len(told_apart) == 4
+    assert frozenset({"pool:orders-db_2", "service:orders"}) in told_apart
+    assert frozenset({"pool:orders-db", "service:orders", "shard:2"}) in told_apart
+
+
+def test_two_observers_of_one_pool_and_service_are_refused(agent: Agent, observer: DatadogObserver) -> None:
+    """Everything would be counted twice."""
+    another = DatadogObserver("orders", extra_tags=["env:t"], statsd=agent.client, per_acquire=True)
+    with pytest.raises(ValueError, match="pool 'db' is reported already"):
+        ConnectionPool(strategy=FakeStrategy(), max_size=1, name="db", observers=[observer, another])
 
 
 async def test_next_pool_takes_the_name_of_a_closed_one(

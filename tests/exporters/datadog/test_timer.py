@@ -11,10 +11,11 @@ from collections import Counter
 import pytest
 
 from instrumented_pool import ConnectionPool
+from instrumented_pool.metrics import DURATIONS
 from instrumented_pool.testing import FakeConnection, FakeStrategy
 from instrumented_pool_datadog import DatadogObserver
 from instrumented_pool_datadog._timer import Timer
-from support.datadog_agent import Agent, Clock, latest, ticks
+from support.datadog_agent import Agent, Clock, latest, ticks, use
 from support.fakes import MakePool, Pool
 from support.loops import LOOPS, MakeLoop
 
@@ -90,8 +91,24 @@ async def test_removed_observer_reports_no_more(agent: Agent, observer: DatadogO
     clock = Clock()
     pool = build(observer)
     pool.remove_observer(observer)
+    agent.lines()
     await clock.advance(3600)
     assert agent.lines() == []
+
+
+async def test_removed_observer_reports_what_it_has_counted(
+    agent: Agent, observer: DatadogObserver, build: MakePool
+) -> None:
+    """Since its last report, and nothing of what comes after."""
+    pool = build(observer)
+    await use(pool, 3)
+    await ticks()
+    await use(pool, 4)
+    pool.remove_observer(observer)
+    await use(pool)
+    sent = agent.metrics()
+    assert sum(metric.value for metric in sent if metric.name == "instrumented_pool.acquires") == 7
+    assert {metric.name for metric in sent} >= {duration.name for duration in DURATIONS}
 
 
 async def test_timer_of_a_pool_that_another_thread_collects_is_taken_off_its_loop(agent: Agent) -> None:

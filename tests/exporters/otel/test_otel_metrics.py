@@ -7,19 +7,30 @@ import sys
 import threading
 import weakref
 from collections.abc import Mapping
+from dataclasses import fields
 from itertools import count
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 from opentelemetry.metrics import Meter, NoOpMeterProvider
-from opentelemetry.sdk.metrics import MeterProvider
-from opentelemetry.sdk.metrics.export import HistogramDataPoint, InMemoryMetricReader, Metric
+from opentelemetry.sdk.metrics import MeterProvider, ObservableCounter
+from opentelemetry.sdk.metrics.export import AggregationTemporality, HistogramDataPoint, InMemoryMetricReader, Metric
 from opentelemetry.semconv._incubating.metrics import db_metrics
 
-from instrumented_pool import BOUNDS, CloseReason, ConnectionPool, FailReason, PoolStats, PoolTimeoutError, Source
-from instrumented_pool.metrics import COUNTS, DURATIONS, Attributes
+from instrumented_pool import (
+    BOUNDS,
+    CloseReason,
+    ConnectionPool,
+    Distribution,
+    FailReason,
+    PoolStats,
+    PoolTimeoutError,
+    Source,
+)
+from instrumented_pool.metrics import ACQUIRE_SOURCE, COUNTS, CREATE_OUTCOME, DURATIONS, Attributes
 from instrumented_pool_otel import OTelObserver
 from instrumented_pool_otel._instruments import _by_provider, instruments_of
+from instrumented_pool_otel._successions import _counted_on
 from support.telemetry import (
     At,
     Pools,
@@ -343,6 +354,72 @@ async def test_a_closed_pool_leaves_its_name_to_its_successor(
     make_pool(strategy=wires, max_size=5, name="db", observers=[telemetry.observer()])
     assert telemetry.numbers("db.client.connection.max") == {frozenset({(POOL, "db")}): 5}
     assert caplog.records == []
+
+
+@pytest.mark.parametrize("kind", [AggregationTemporality.CUMULATIVE, AggregationTemporality.DELTA])
+async def test_counters_do_not_fall_when_a_pool_takes_the_place_of_another(
+    kind: AggregationTemporality, wires: Wires, make_pool: Pools
+) -> None:
+    """Nor when the other is gone, or was itself the second and never read; and nothing that was counted is lost."""
+    telemetry = Telemetry(reader=InMemoryMetricReader(preferred_temporality={ObservableCounter: kind}))
+
+    def found_idle() -> float:
+        acquires = telemetry.numbers("instrumented_pool.acquires")
+        return sum(number for labels, number in acquires.items() if (ACQUIRE_SOURCE, "idle") in labels)
+
+    async def come_and_go(borrowed: int) -> None:
+        pool = make_pool(strategy=wires, name="db", observers=[telemetry.observer()])
+        for _ in range(1 + borrowed):
+            await borrow(pool)
+        await pool.close()
+
+    told = []
+    await come_and_go(5)
+    told.append(found_idle())
+    await come_and_go(1)
+    told.append(found_idle())
+    await come_and_go(2)
+    await come_and_go(3)
+    told.append(found_idle())
+    assert told == ([5, 6, 11] if kind is AggregationTemporality.CUMULATIVE else [5, 1, 5])
+
+
+async def test_counters_do_not_fall_when_a_pool_is_forgotten(telemetry: Telemetry, wires: Wires) -> None:
+    """Of one that is gone, what was collected last counts."""
+    wires.error = OSError("refused")
+    failed = frozenset({(POOL, "db"), (CREATE_OUTCOME, "failed")})
+    for times in (1, 2):
+        pool = ConnectionPool(strategy=wires, max_size=1, name="db", observers=[telemetry.observer()])
+        with pytest.raises(OSError, match="refused"):
+            await borrow(pool)
+        assert telemetry.numbers("instrumented_pool.creates")[failed] == times
+        gone = weakref.ref(pool)
+        wires.error = OSError("refused")  # the last one knows the frames that it came through
+        del pool
+        await asyncio.sleep(0)
+        gc.collect()
+        assert gone() is None
+
+
+def test_all_that_only_rises_is_counted_on() -> None:
+    """By the table of metrics; what is true of the present pool alone stays its own."""
+    kept = Distribution(BOUNDS, (1,) * (len(BOUNDS) + 1), 2.0)
+
+    def all_at(number: int) -> PoolStats:
+        values: dict[str, Any] = dict.fromkeys((each.name for each in fields(PoolStats)), number)
+        for name, labels in {"acquired": Source, "failed": FailReason, "closed": CloseReason}.items():
+            values[name] = dict.fromkeys(get_args(labels), number)
+        values |= {"observer_seconds": {"Me": number}, "wait": kept, "use": kept, "create": kept}
+        return PoolStats(**values)
+
+    before, now = all_at(100), all_at(1)
+    both = _counted_on(before, now)
+    assert both.acquires == 101
+    for each in COUNTS:
+        number = 101 if each.kind == "counter" else 1
+        assert {value for _, value in each.read(both)} == {number}, each.name
+    for duration in DURATIONS:
+        assert duration.read(both) == Distribution(BOUNDS, (2,) * (len(BOUNDS) + 1), 4.0)
 
 
 async def test_a_pool_that_is_gone_is_reported_no_longer(telemetry: Telemetry, wires: Wires) -> None:

@@ -3,14 +3,17 @@
 import asyncio
 import io
 import json
+import logging
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 import structlog
 from structlog.testing import capture_logs
 
 from instrumented_pool import ConnectionPool, Observer, PoolTimeoutError
+from instrumented_pool.metrics import Attributes
 from instrumented_pool.testing import FakeConnection, FakeStrategy
 from instrumented_pool_structlog import StructlogObserver
 from instrumented_pool_structlog._observer import LEVELS, ROUTINE_LEVELS
@@ -213,6 +216,59 @@ async def test_logger_of_the_users_own_is_used(build: MakePool) -> None:
         async with build(StructlogObserver(logger=structlog.get_logger().bind(team="payments"))):
             pass
     assert {line["team"] for line in lines} == {"payments"}
+
+
+@pytest.mark.parametrize(
+    ("logger", "message"),
+    [
+        (logging.getLogger("orders"), r"logger must be structlog's, .*structlog\.wrap_logger\(\)"),
+        (logging.LoggerAdapter(logging.getLogger("orders"), {}), "logger must be structlog's"),
+        ("orders", "logger must have a method log, got str"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_logger_that_takes_no_keys_is_refused(logger: Any, message: str) -> None:
+    """It would raise at the first line that its level lets through, which is that of the first failure."""
+    with pytest.raises(TypeError, match=message):
+        StructlogObserver(logger=logger)
+
+
+async def test_logger_of_the_standard_library_may_be_wrapped(build: MakePool, caplog: pytest.LogCaptureFixture) -> None:
+    """As the refusal says."""
+    wrapped = structlog.wrap_logger(
+        logging.getLogger("orders"),
+        processors=[structlog.processors.JSONRenderer()],
+        wrapper_class=structlog.stdlib.BoundLogger,
+    )
+    await times_out(build(StructlogObserver(logger=wrapped)))
+    (record,) = caplog.records
+    assert (record.name, record.levelname, json.loads(record.getMessage())["reason"]) == ("orders", "ERROR", "timeout")
+
+
+async def test_looking_at_a_logger_does_not_configure_it(build: MakePool) -> None:
+    """A module may be given its logger before the application configures structlog."""
+    structlog.configure(cache_logger_on_first_use=True)
+    observer = StructlogObserver(logger=structlog.get_logger())
+    out = io.StringIO()
+    structlog.configure(
+        processors=[structlog.processors.JSONRenderer()], logger_factory=structlog.PrintLoggerFactory(out)
+    )
+    async with build(observer):
+        pass
+    assert [json.loads(line)["event"] for line in out.getvalue().splitlines()] == ["on_pool_opened", "on_pool_closed"]
+
+
+@pytest.mark.parametrize("key", ["event", "level", "pool", "self"])
+def test_attribute_that_a_line_has_no_room_for_is_refused(key: str) -> None:
+    """The line that the pool was opened would be lost, or name another pool."""
+
+    class Odd(At):
+        @property
+        def attributes(self) -> Attributes:
+            return {key: "gold"}
+
+    with pytest.raises(ValueError, match=rf"must not have the keys \['{key}'\]"):
+        ConnectionPool(strategy=Odd("pg"), max_size=1, observers=[StructlogObserver()])
 
 
 def test_missing_structlog_names_the_extra() -> None:
