@@ -26,7 +26,7 @@ def strategy(value: ConnectionStrategy[Conn]) -> ConnectionStrategy[Conn]:
             f"strategy must be an instance of a ConnectionStrategy, got {_kind(value)}; "
             "one written for asyncio-connection-pool goes through instrumented_pool.compat.adapt_strategy()"
         )
-    closed_check(value.connection_is_closed, of=value)
+    questions(value)
     return value
 
 
@@ -39,15 +39,16 @@ def check_after(strategy: ConnectionStrategy[Any]) -> float | None:
 
 def overrides(strategy: ConnectionStrategy[Any], method: str) -> bool:
     """Whether a strategy has a method of its own where a default would do."""
-    return getattr(type(strategy), method) is not getattr(ConnectionStrategy, method)
+    return getattr(getattr(strategy, method), "__func__", None) is not getattr(ConnectionStrategy, method)
 
 
-def closed_check(check: object, *, of: object) -> None:
-    if inspect.iscoroutinefunction(check):
-        raise TypeError(
-            f"strategy: {type(of).__qualname__}.connection_is_closed must be a plain function, not an async def: "
-            "the coroutine that it returns would always mean True"
-        )
+def questions(strategy: object) -> None:
+    for question in ("connection_is_closed", "connection_is_reusable"):
+        if inspect.iscoroutinefunction(getattr(strategy, question, None)):
+            raise TypeError(
+                f"strategy: {type(strategy).__qualname__}.{question} must be a plain function, not an async def: "
+                "the coroutine that it returns would always mean True"
+            )
 
 
 def _kind(value: object) -> str:

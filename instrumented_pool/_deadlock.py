@@ -8,7 +8,7 @@ back what it holds: the exit of its `async with` lies on its own stack. What was
 import asyncio
 import gc
 from collections.abc import Container, Iterable
-from contextlib import _AsyncGeneratorContextManager
+from contextlib import _AsyncGeneratorContextManager, _GeneratorContextManager
 from math import inf
 from types import MethodType
 from typing import Any, Protocol, TypeVar
@@ -31,6 +31,8 @@ class Acquire(Protocol):
 
 
 A = TypeVar("A", bound=Acquire)
+
+_OTHERS_TIMEOUTS = ("anyio", "async_timeout")  # whose contexts tell by `deadline` when they cancel, on the loop's clock
 
 
 def in_vain(holding: Iterable[A | None], queued: Container[A], now: float) -> A | None:
@@ -77,9 +79,9 @@ def _end_of_wait(held: Acquire, wait: Acquire, now: float) -> float | None:
         context = contexts.pop()
         if context is held:
             sure = True
-        elif isinstance(context, _AsyncGeneratorContextManager):
+        elif isinstance(context, _AsyncGeneratorContextManager | _GeneratorContextManager):
             contexts += _entered(context.gen)
-        elif isinstance(context, asyncio.Timeout):
+        else:
             ends_at = min(ends_at, _end_of_timeout(context, now))
     return ends_at if sure else None
 
@@ -89,10 +91,15 @@ def _entered(suspended: object) -> list[object]:
     return [
         found.__self__
         for found in gc.get_referents(suspended)
-        if isinstance(found, MethodType) and found.__name__ == "__aexit__"
+        if isinstance(found, MethodType) and found.__name__ in ("__aexit__", "__exit__")
     ]
 
 
-def _end_of_timeout(timeout: asyncio.Timeout, now: float) -> float:
-    when = timeout.when()
+def _end_of_timeout(context: object, now: float) -> float:
+    """When it cancels the task that has entered it: for ever away if it is no time-out, or one without a deadline."""
+    when: float | None = None
+    if isinstance(context, asyncio.Timeout):
+        when = context.when()
+    elif type(context).__module__.partition(".")[0] in _OTHERS_TIMEOUTS:
+        when = getattr(context, "deadline", None)
     return inf if when is None else now + when - asyncio.get_running_loop().time()

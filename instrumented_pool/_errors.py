@@ -1,7 +1,7 @@
 """What the pool raises. Everything is a `PoolError`."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .redaction import describe_error
 
@@ -47,6 +47,16 @@ class PoolTimeoutError(PoolError, TimeoutError):
         self.stats = stats
         self.holders = tuple(holders)
         self.last_create_error = last_create_error
+
+    def __reduce__(self) -> "tuple[Any, ...]":
+        return _copy_of, (type(self), self.args, self.__dict__)  # as it crosses to another process, say
+
+
+def _copy_of(kind: type[PoolTimeoutError], args: tuple[object, ...], state: dict[str, Any]) -> PoolTimeoutError:
+    error = kind.__new__(kind)
+    error.args = args
+    error.__dict__.update(state)
+    return error
 
 
 class PoolDeadlockError(PoolTimeoutError):

@@ -26,6 +26,7 @@ from bisect import insort
 from collections import OrderedDict, deque
 from collections.abc import Awaitable, Iterable
 from contextvars import Context, copy_context
+from copy import copy
 from functools import partial
 from math import inf
 from threading import get_ident
@@ -889,11 +890,15 @@ class ConnectionPool(Generic[Conn]):
         if asker is not None:
             asker.creation = slot
         self._note_burst()
-        name = f"pool {self._name!r}: create connection {slot.connection_id}"
+        name, creation = f"pool {self._name!r}: create connection {slot.connection_id}", self._create(slot, asker)
         try:
-            task = self._loop.create_task(self._create(slot, asker), name=name, context=context)
+            task = self._loop.create_task(creation, name=name, context=context)
         except (KeyboardInterrupt, SystemExit) as error:  # out of an eager task, which has ended with it
             self._bus.escape(error)
+            return
+        except Exception as error:  # of a task factory of the user's: one that takes no context, say
+            creation.close()
+            self._never_created(slot, asker, error)
             return
         if slot in self._creating:  # an eager task may have ended already
             self._creating[slot] = task
@@ -983,13 +988,17 @@ class ConnectionPool(Generic[Conn]):
             asker.creation = None
 
     def _creation_ended(self, slot: _Slot[Conn], asker: _Lease[Conn] | None, task: _Task) -> None:
-        """Free the slot of a task that was cancelled before it began, so that nothing of `_create` ran."""
-        if slot in self._creating:
-            self._slots.discard(slot)
-            self._end_creation(slot, asker)
-            self._fail_asker(asker, asyncio.CancelledError(), monotonic())
-            self._after_loss()
+        if slot in self._creating:  # it was cancelled before it began
+            self._never_created(slot, asker, asyncio.CancelledError())
             self._bus.raise_escaped()
+
+    def _never_created(self, slot: _Slot[Conn], asker: _Lease[Conn] | None, error: BaseException) -> None:
+        """Free the slot of a creation of which nothing ran, so that nobody was told of its beginning."""
+        self._slots.discard(slot)
+        self._end_creation(slot, asker)
+        self._fail_asker(asker, error, monotonic())
+        self._after_loss()
+        self._tell_filled(error)
 
     def _tell_filled(self, error: BaseException | None) -> None:
         """Wake `open()` when `min_size` is reached or a connection could not be made."""
@@ -1084,11 +1093,13 @@ class ConnectionPool(Generic[Conn]):
             if pending is None:
                 return None
             returned: asyncio.Future[bool] = self._loop.create_future()
-            self._entrust(pending, slot, "reset", partial(self._reset_ended, lease, slot, error, returned))
+            over = copy(lease)  # what was cancelled here may be entered again before the reset is over
+            self._entrust(pending, slot, "reset", partial(self._reset_ended, over, slot, error, returned))
         except BaseException as failure:
             self._never_began(pending, failure)
             self._reset_failed(slot, failure)
             return None
+        slot.lease = over
         return returned
 
     def _reset_ended(

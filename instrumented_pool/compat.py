@@ -5,8 +5,11 @@ from typing import Protocol, TypeAlias, TypeVar
 
 from . import _check
 from ._strategy import ConnectionStrategy
+from .metrics import Attributes
 
 __all__ = ["AnyStrategy", "CreatingStrategy", "MakingStrategy", "adapt_strategy"]
+
+_OPTIONAL = ("check_after", "check_connection", "connection_is_reusable", "reset_connection")
 
 Conn = TypeVar("Conn")
 Conn_contra = TypeVar("Conn_contra", contravariant=True)
@@ -40,11 +43,12 @@ AnyStrategy: TypeAlias = ConnectionStrategy[Conn] | CreatingStrategy[Conn] | Mak
 def adapt_strategy(strategy: AnyStrategy[Conn]) -> ConnectionStrategy[Conn]:
     """Return `strategy` as a `ConnectionStrategy`: itself where it is one, otherwise a thin wrapper around it.
 
-    A strategy that has both `create_connection` and `make_connection` is asked to create. Its
-    `connection_is_reusable` is used where it has one.
+    A strategy that has both `create_connection` and `make_connection` is asked to create. What else it has of a
+    `ConnectionStrategy` is used, too.
 
     Raises:
-        TypeError: it lacks one of the methods, its `connection_is_closed` is an `async def`, or it is a class.
+        TypeError: it lacks one of the methods, its `connection_is_closed` or `connection_is_reusable` is an
+            `async def`, or it is a class.
     """
     if isinstance(strategy, ConnectionStrategy):
         return strategy
@@ -53,7 +57,7 @@ def adapt_strategy(strategy: AnyStrategy[Conn]) -> ConnectionStrategy[Conn]:
     for names in (("create_connection", "make_connection"), ("connection_is_closed",), ("close_connection",)):
         if not any(callable(getattr(strategy, name, None)) for name in names):
             raise TypeError(f"strategy must define {' or '.join(names)}, which {type(strategy).__qualname__} does not")
-    _check.closed_check(strategy.connection_is_closed, of=strategy)
+    _check.questions(strategy)
     return _Adapted(strategy)
 
 
@@ -61,9 +65,9 @@ class _Adapted(ConnectionStrategy[Conn]):
     def __init__(self, strategy: CreatingStrategy[Conn] | MakingStrategy[Conn]) -> None:
         self._strategy = strategy
         self._create: Callable[[], Awaitable[Conn]] = getattr(strategy, _creator(strategy))
-        self._reusable: Callable[[Conn, BaseException], bool] = getattr(
-            strategy, "connection_is_reusable", super().connection_is_reusable
-        )
+        for name in _OPTIONAL:  # on this object, so that the pool sees which of them there are
+            if hasattr(strategy, name):
+                setattr(self, name, getattr(strategy, name))
 
     def __repr__(self) -> str:
         return f"<adapted {type(self._strategy).__qualname__}>"
@@ -77,8 +81,10 @@ class _Adapted(ConnectionStrategy[Conn]):
     def close_connection(self, conn: Conn) -> Awaitable[None] | None:
         return self._strategy.close_connection(conn)
 
-    def connection_is_reusable(self, conn: Conn, error: BaseException) -> bool:
-        return self._reusable(conn, error)
+    @property
+    def attributes(self) -> Attributes:
+        attributes: Attributes = getattr(self._strategy, "attributes", {})
+        return attributes
 
 
 def _creator(strategy: object) -> str:

@@ -1,7 +1,7 @@
 """Redis and Valkey, through redis-py's asyncio client."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Mapping
 from contextlib import suppress
 from typing import Any, cast
 
@@ -10,6 +10,7 @@ try:
     from redis.asyncio.connection import AbstractConnection
     from redis.asyncio.retry import Retry
     from redis.backoff import NoBackoff
+    from redis.client import CaseInsensitiveDict
     from redis.exceptions import ConnectionError as RedisConnectionError
     from redis.exceptions import ResponseError
 except ImportError as error:
@@ -23,7 +24,8 @@ from ..metrics import Attributes
 __all__ = ["RedisConnectionStrategy"]
 
 _OURS = ("auto_close_connection_pool", "connection_pool", "max_connections", "single_connection_client")
-_CHANGING = ("MULTI", "SELECT")  # commands that change what those after them do
+_CHANGING = ("MULTI", "SELECT")  # commands that change what those after them do, and that can be undone
+_SPOILING = ("AUTH", "HELLO", "MONITOR", "PSUBSCRIBE", "RESET", "SSUBSCRIBE", "SUBSCRIBE")  # those that cannot
 _RETRIES = ("retry", "retry_on_error", "retry_on_timeout")
 
 
@@ -83,8 +85,7 @@ class RedisConnectionStrategy(ConnectionStrategy[Redis]):
         line = _Line(self._template, tls=self._tls, redial=self._redial)
         await line.dial()
         client = Redis(connection_pool=line)
-        for command in _CHANGING:
-            client.set_response_callback(command, line.noting(client.response_callbacks.get(command)))
+        client.response_callbacks = _Callbacks(client.response_callbacks, line)
         return client
 
     def connection_is_closed(self, conn: Redis) -> bool:
@@ -97,6 +98,8 @@ class RedisConnectionStrategy(ConnectionStrategy[Redis]):
         line = _line_of(conn)
         if line.is_taken():
             raise RuntimeError("given back with a pipeline, a pub/sub or a command still open on it")
+        if line.spoilt:
+            raise RuntimeError(f"given back after a command that cannot be undone: one of {', '.join(_SPOILING)}")
         return line.restore(conn) if line.changed and not line.is_dead() else None
 
     async def check_connection(self, conn: Redis) -> None:
@@ -133,7 +136,7 @@ class _Line(ConnectionPool):
         self._redial = redial
         self._dialled = False
         self._turn = asyncio.Lock()
-        self.changed = False
+        self.changed = self.spoilt = False
         self._only: AbstractConnection = self.make_connection()  # type: ignore[no-untyped-call]
         self._available_connections.append(self._only)  # for what redis-py does to all connections of a pool
         if tls is not None:  # redis-py reads all of the system's authorities anew for each: 25 ms of the loop's time
@@ -180,10 +183,13 @@ class _Line(ConnectionPool):
 
     def is_dead(self) -> bool:
         # redis-py has no public word for this: its `is_connected` says only that nobody hung up on this side.
-        reader, writer = self._only._reader, self._only._writer
+        reader, writer = cast(Any, self._only._reader), self._only._writer
         if reader is None or writer is None:
             return True
-        return writer.is_closing() or reader.at_eof() or reader.exception() is not None
+        # What has come unasked would be read as the next reply, and hides the end behind it. RESP3's pushes are no
+        # replies, and redis-py reads past them.
+        unasked = bytes(reader._buffer[:1]) not in (b"", b">")
+        return unasked or writer.is_closing() or reader._eof or reader.exception() is not None
 
     async def hang_up(self) -> None:
         writer = self._only._writer
@@ -194,20 +200,28 @@ class _Line(ConnectionPool):
                 writer.transport.abort()
             raise
 
-    def noting(self, callback: Callable[..., Any] | None) -> Callable[..., Any]:
-        """What redis-py does with the reply to a command, and a note that there was one."""
-
-        def note(reply: Any, **options: Any) -> Any:
-            self.changed = True
-            return reply if callback is None else callback(reply, **options)
-
-        return note
-
     async def restore(self, client: Redis) -> None:
         with suppress(ResponseError):  # there may be no transaction to discard
             await client.execute_command("DISCARD")  # type: ignore[no-untyped-call]
         await client.select(int(self._only.db))
         self.changed = False
+
+
+class _Callbacks(CaseInsensitiveDict):
+    """What redis-py does with the reply to each command, of a client and of its pipelines: it looks here for all."""
+
+    def __init__(self, callbacks: Mapping[Any, Any], line: _Line) -> None:
+        super().__init__(dict(callbacks))
+        self._line = line
+
+    def __contains__(self, command: Any) -> bool:
+        # redis-py takes "SELECT 3", b"SELECT" and " select" as well.
+        name = (command if isinstance(command, str) else bytes(command).decode("latin-1")).lstrip().upper()
+        if name.startswith(_CHANGING):
+            self._line.changed = True
+        elif name.startswith(_SPOILING):
+            self._line.spoilt = True
+        return bool(super().__contains__(command))  # type: ignore[no-untyped-call]
 
 
 def _line_of(conn: Redis) -> _Line:

@@ -142,15 +142,15 @@ def test_object_that_is_no_strategy_is_refused_without_being_printed(value: obje
     assert FakeConnection.password not in str(caught.value)
 
 
-def test_async_connection_is_closed_is_refused() -> None:
-    """Its coroutine would always mean True."""
+@pytest.mark.parametrize("question", ["connection_is_closed", "connection_is_reusable"])
+def test_question_that_is_async_is_refused(question: str) -> None:
+    """Its coroutine would always mean True: every connection closed, or every one lent again."""
 
-    class Async(FakeStrategy):
-        async def connection_is_closed(self, conn: FakeConnection) -> bool:  # type: ignore[override]  # the mistake
-            return False
+    async def answer(self: FakeStrategy, conn: FakeConnection, *error: BaseException) -> bool:
+        return False
 
-    with pytest.raises(TypeError, match=r"Async\.connection_is_closed must be a plain function"):
-        build(strategy=Async())
+    with pytest.raises(TypeError, match=rf"Async\.{question} must be a plain function"):
+        build(strategy=type("Async", (FakeStrategy,), {question: answer})())
 
 
 def test_strategy_without_a_method_cannot_be_built() -> None:

@@ -57,6 +57,26 @@ class Knowing(Old):
         return isinstance(error, KeyboardInterrupt)
 
 
+class Careful(Both):
+    """Has all that a strategy of ours may have, without being one."""
+
+    check_after = 30.0
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reset: list[int] = []
+
+    @property
+    def attributes(self) -> dict[str, str]:
+        return {"server.address": "db.example"}
+
+    async def reset_connection(self, conn: int) -> None:
+        self.reset.append(conn)
+
+    async def check_connection(self, conn: int) -> None:
+        raise ConnectionError
+
+
 class Ours(ConnectionStrategy[int]):
     async def create_connection(self) -> int:
         return 1
@@ -113,6 +133,19 @@ def test_connection_is_reusable_is_forwarded_where_there_is_one() -> None:
     assert not adapt_strategy(Old()).connection_is_reusable(1, asyncio.CancelledError())
 
 
+async def test_whatever_else_a_strategy_has_is_used() -> None:
+    """A connection that is not reset would go to the next borrower as the last one left it."""
+    careful = Careful()
+    pool = ConnectionPool(strategy=adapt_strategy(careful), max_size=1)
+    async with pool, pool.get_connection():
+        assert pool.attributes == {"server.address": "db.example"}
+    assert careful.reset == [100]
+    adapted = adapt_strategy(careful)
+    assert adapted.check_after == 30.0
+    with pytest.raises(ConnectionError):
+        await adapted.check_connection(1)
+
+
 @pytest.mark.parametrize(
     ("method", "named"),
     [
@@ -128,15 +161,15 @@ def test_strategy_that_lacks_a_method_is_refused_by_its_name(method: str, named:
         adapt_strategy(lacking)
 
 
-def test_async_connection_is_closed_is_refused() -> None:
+@pytest.mark.parametrize("question", ["connection_is_closed", "connection_is_reusable"])
+def test_question_that_is_async_is_refused(question: str) -> None:
     """The coroutine it returns would be true of every connection."""
 
-    class Async(Old):
-        async def connection_is_closed(self, conn: int) -> bool:  # type: ignore[override]
-            return False
+    async def answer(self: Old, conn: int, *error: BaseException) -> bool:
+        return False
 
-    wrong: Any = Async()
-    with pytest.raises(TypeError, match="connection_is_closed must be a plain function, not an async def"):
+    wrong = type("Async", (Old,), {question: answer})()
+    with pytest.raises(TypeError, match=rf"Async\.{question} must be a plain function, not an async def"):
         adapt_strategy(wrong)
 
 

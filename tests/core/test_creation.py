@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+from collections.abc import Coroutine
 from contextvars import ContextVar
 from typing import Any
 
@@ -167,6 +168,27 @@ async def test_creation_cancelled_before_it_began_frees_its_slot(make_pool: Make
     await steps()
     assert second.conn is not None
     await second.leave()
+
+
+async def test_task_factory_that_refuses_the_creation_costs_no_slot(make_pool: MakePool) -> None:
+    """It was written before asyncio gave factories a context; everybody is told, and the pool closes."""
+
+    def task(loop: asyncio.AbstractEventLoop, coro: Coroutine[Any, Any, Any]) -> "asyncio.Task[Any]":
+        return asyncio.Task(coro, loop=loop)
+
+    pool, loop = make_pool(max_size=1, min_size=1), asyncio.get_running_loop()
+    factory: Any = task
+    loop.set_task_factory(factory)
+    for _ in range(2):
+        with pytest.raises(TypeError, match="context"):
+            await pool.get_connection().__aenter__()
+    with pytest.raises(PoolError, match="opened 0 of min_size=1") as caught:
+        await pool.open()
+    assert isinstance(caught.value.__cause__, TypeError)
+    assert pool.stats().total == 0
+    loop.set_task_factory(None)
+    async with pool.get_connection():
+        pass
 
 
 async def test_connections_that_arrive_dead_are_tried_again_with_back_off(

@@ -1,11 +1,12 @@
 """Tasks that wait for each other's connections are told at once, and nobody else ever is."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractContextManager, AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
+import anyio
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -157,6 +158,21 @@ async def test_time_out_of_asyncio_counts_as_giving_up(make_pool: MakePool) -> N
 
     assert [*await asyncio.gather(within(2), within(None))] == ["deadlock", "served"]
     assert [*await asyncio.gather(within(None), within(2))] == ["served", "deadlock"]
+
+
+@pytest.mark.parametrize("scope", [anyio.move_on_after, anyio.fail_after])
+async def test_time_out_of_anyio_counts_as_giving_up(
+    make_pool: MakePool, scope: Callable[[float], AbstractContextManager[anyio.CancelScope]]
+) -> None:
+    """In services made with Starlette it is anyio's that cancels; nobody is told whom it would have saved."""
+    pool = make_pool(max_size=2)
+
+    async def within_a_scope() -> None:
+        with scope(2):
+            assert await hold_one_and_ask(pool, pause=1) == "deadlock"
+
+    _, patient = await asyncio.gather(within_a_scope(), hold_one_and_ask(pool, pause=1, timeout=10))
+    assert patient == "served"
 
 
 # --- what is not

@@ -1,8 +1,10 @@
 """Rule 12: who holds the connections, for how long, and where they are now."""
 
 import asyncio
+import copy
+import pickle
 import textwrap
-from collections.abc import AsyncIterator, Generator
+from collections.abc import AsyncIterator, Callable, Generator
 from typing import Any
 
 import pytest
@@ -63,6 +65,29 @@ async def test_time_out_error_carries_the_last_creation_error(make_pool: MakePoo
     assert FakeConnection.password not in str(error)
     strategy.gate.set()
     await holder.leave()
+
+
+def pickled(error: PoolTimeoutError) -> PoolTimeoutError:
+    """As it comes out of another process."""
+    again = pickle.loads(pickle.dumps(error))
+    assert isinstance(again, PoolTimeoutError)
+    return again
+
+
+@pytest.mark.parametrize("over", [copy.copy, pickled])
+async def test_time_out_error_survives_the_way_to_another_process(
+    make_pool: MakePool, over: Callable[[PoolTimeoutError], PoolTimeoutError]
+) -> None:
+    """With all that it carries; what cannot be put together again there breaks a whole pool of processes."""
+    pool = make_pool()
+    (holder,) = await callers(pool, 1)
+    error = await timed_out(pool)
+    await holder.leave()
+    error.add_note("seen by nobody")
+    again = over(error)
+    assert (type(again), str(again), again.args) == (PoolTimeoutError, str(error), error.args)
+    assert vars(again) == vars(error)
+    assert again.stats == error.stats
 
 
 async def test_creation_that_succeeds_ends_the_last_creation_error(make_pool: MakePool, strategy: FakeStrategy) -> None:

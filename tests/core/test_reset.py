@@ -113,6 +113,23 @@ async def test_cancelled_exit_leaves_the_reset_to_the_pool(make_pool: MakePool, 
     assert pool.stats().idle == 1
 
 
+async def test_what_was_cancelled_may_be_entered_again_during_its_reset(
+    make_pool: MakePool, strategy: CarefulStrategy, recorder: RecordingObserver
+) -> None:
+    """It waits for what it has given up itself, which is no deadlock, and ends no acquire but its own."""
+    strategy.reset_gate.clear()
+    async with make_pool(observers=[recorder]) as pool:
+        lease = pool.get_connection()
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(1), lease:
+                pass
+        asyncio.get_running_loop().call_later(1, strategy.reset_gate.set)
+        async with lease as conn:
+            assert strategy.reset == [conn]
+    assert [event.acquire_id for event in recorder.of(Released)] == [1, 2]
+    recorder.assert_paired()
+
+
 async def test_holder_whose_body_is_over_is_not_said_to_keep_its_connection(
     make_pool: MakePool, strategy: CarefulStrategy
 ) -> None:

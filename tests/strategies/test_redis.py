@@ -120,6 +120,31 @@ async def test_connection_cut_while_idle_is_seen_as_closed(proxy: Proxy, reset: 
     await strategy.close_connection(conn)
 
 
+async def test_last_words_of_a_server_are_nobodys_reply() -> None:
+    """It says why it hangs up, to nobody in particular: that hides the end behind it, and would be read as a reply."""
+    said = asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while b"PING" not in (asked := await reader.read(1000)):
+            writer.write(b"+OK\r\n" * asked.count(b"*"))
+        writer.write(b"+PONG\r\n")
+        await said.wait()
+        writer.write(b"-ERR idle for too long\r\n")
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as listener:
+        host, port = listener.sockets[0].getsockname()
+        strategy = RedisConnectionStrategy(host=host, port=port, protocol=2)
+        conn = await strategy.create_connection()
+        assert await conn.ping()
+        assert not strategy.connection_is_closed(conn)
+        said.set()
+        await eventually(lambda: strategy.connection_is_closed(conn))
+        with pytest.raises(redis.ConnectionError, match="broken"):
+            await conn.ping()
+        await strategy.close_connection(conn)
+
+
 async def test_killed_server_is_seen_as_closed(server: Valkey, proxy: Proxy) -> None:
     """SIGKILL of the real server, its sockets closed by the kernel."""
     strategy = strategy_for(proxy)
@@ -195,6 +220,30 @@ async def test_next_borrower_is_in_the_database_that_was_configured(proxy: Proxy
         async with pool.get_connection() as conn:
             assert (await conn.client_info())["db"] == 2
         assert pool.stats().created == 1
+
+
+@pytest.mark.parametrize("command", [("SELECT 3",), (b"SELECT", 3), (" select", 3), ("MULTI",), (b"multi",)])
+async def test_what_is_undone_does_not_depend_on_the_spelling(proxy: Proxy, command: tuple[str | bytes, ...]) -> None:
+    """redis-py sends all of these as they are meant."""
+    async with ConnectionPool(strategy=strategy_for(proxy, db=2), max_size=1) as pool:
+        async with pool.get_connection() as conn:
+            await conn.execute_command(*command)  # type: ignore[no-untyped-call]
+        async with pool.get_connection() as conn:
+            assert (await conn.client_info())["db"] == 2
+        assert pool.stats().created == 1
+
+
+@pytest.mark.parametrize("command", [("SUBSCRIBE", "news"), ("AUTH", "default", ""), ("RESET",), ("MONITOR",)])
+async def test_client_given_back_after_what_cannot_be_undone_is_not_lent_again(
+    proxy: Proxy, command: tuple[str, ...]
+) -> None:
+    """The next borrower is neither subscribed to anything nor another user."""
+    async with ConnectionPool(strategy=strategy_for(proxy, protocol=2), max_size=1) as pool:
+        async with pool.get_connection() as conn:
+            await conn.execute_command(*command)  # type: ignore[no-untyped-call]
+        async with pool.get_connection() as conn:
+            assert await conn.ping()
+        assert pool.stats().closed["dirty"] == 1
 
 
 async def test_next_borrower_is_in_no_transaction(proxy: Proxy) -> None:
