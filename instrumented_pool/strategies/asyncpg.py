@@ -1,5 +1,7 @@
 """PostgreSQL, through asyncpg."""
 
+import asyncio
+import gc
 import inspect
 from collections.abc import Awaitable
 from functools import partial
@@ -91,7 +93,14 @@ class AsyncpgConnectionStrategy(PostgresStrategy[asyncpg.Connection]):
             or protocol._is_cancelling()
         ):
             return _reset(conn, protocol)
+        if _is_busy(protocol):
+            raise asyncpg.InterfaceError("given back with a command in flight")
         return None
+
+
+def _is_busy(protocol: Any) -> bool:
+    """Whether a command is in flight: only what waits for its reply tells, which asyncpg keeps to itself."""
+    return asyncio.Future in map(type, gc.get_referents(protocol))
 
 
 async def _reset(conn: asyncpg.Connection, protocol: Any) -> None:

@@ -42,9 +42,10 @@ class PsycopgConnectionStrategy(PostgresStrategy[_Connection]):
     or give `autocommit=True`, which also saves the round trip of the rollback where nothing but reading is done.
 
     What else a borrower changed is put back: `autocommit`, `isolation_level`, `read_only`, `deferrable`,
-    `row_factory`, and handlers of notices and notifications, with the `LISTEN` that goes with those. What the session
-    was told in SQL is not: for that give `reset`. A connection in pipeline mode, or with a command in flight, is
-    closed, not lent again.
+    `prepare_threshold`, `prepared_max`, the factories of rows and cursors, and handlers of notices and notifications,
+    with the `LISTEN` that goes with those. Registered adapters stay, and what the session was told in SQL: for that
+    give `reset`. A connection in pipeline mode, in a two-phase transaction, or with a command in flight, is closed, not
+    lent again.
 
     A connection survives the cancellation of its borrower, for psycopg has the server cancel the command in flight,
     and waits until it has. That can keep the cancelled task for 10 s where the server does not answer.
@@ -94,8 +95,13 @@ class PsycopgConnectionStrategy(PostgresStrategy[_Connection]):
     async def check_connection(self, conn: _Connection) -> None:
         """Have the server answer."""
         # Not by execute(): that would begin a transaction, and, when cut short, try for 10 s to cancel the query.
-        conn.pgconn.send_query(b"SELECT 1")
-        results = await wait_async(generators.execute(conn.pgconn), conn.pgconn.socket, interval=1.0)
+        async with conn.lock:  # tells _hang_up() that the socket is being waited for
+            try:
+                conn.pgconn.send_query(b"SELECT 1")
+                results = await wait_async(generators.execute(conn.pgconn), conn.pgconn.socket, interval=1.0)
+            except BaseException:
+                conn.pgconn.finish()  # nobody waits for the socket any more, and _hang_up() may have been here
+                raise
         if [result.status for result in results] != [ExecStatus.TUPLES_OK]:
             raise psycopg.OperationalError("the server does not answer SELECT 1")
 
@@ -133,6 +139,8 @@ class PsycopgConnectionStrategy(PostgresStrategy[_Connection]):
             return None
         if status == TransactionStatus.ACTIVE or pgconn.pipeline_status != PipelineStatus.OFF:
             raise psycopg.InterfaceError("the connection came back in pipeline mode, or with a command in flight")
+        if conn._tpc is not None:  # also when that is prepared, which leaves the session itself idle
+            raise psycopg.InterfaceError("the connection came back in a two-phase transaction")
         as_made = self._as_made[conn]
         if status == TransactionStatus.IDLE and _settings_of(conn) == as_made:
             return None
@@ -160,7 +168,11 @@ class _Settings(NamedTuple):
     isolation_level: IsolationLevel | None
     read_only: bool | None
     deferrable: bool | None
+    prepare_threshold: int | None
+    prepared_max: int | None
     row_factory: Any
+    cursor_factory: Any
+    server_cursor_factory: Any
     notice_handlers: tuple[Any, ...]
     notify_handlers: tuple[Any, ...]
 
@@ -171,7 +183,11 @@ def _settings_of(conn: _Connection) -> _Settings:
         conn.isolation_level,
         conn.read_only,
         conn.deferrable,
+        conn.prepare_threshold,
+        conn.prepared_max,
         conn.row_factory,
+        conn.cursor_factory,
+        conn.server_cursor_factory,
         tuple(conn._notice_handlers),
         tuple(conn._notify_handlers),
     )
@@ -187,7 +203,11 @@ async def _restore(conn: _Connection, as_made: _Settings) -> None:
     await conn.set_isolation_level(as_made.isolation_level)
     await conn.set_read_only(as_made.read_only)
     await conn.set_deferrable(as_made.deferrable)
+    conn.prepare_threshold = as_made.prepare_threshold
+    conn.prepared_max = as_made.prepared_max
     conn.row_factory = as_made.row_factory
+    conn.cursor_factory = as_made.cursor_factory
+    conn.server_cursor_factory = as_made.server_cursor_factory
     conn._notice_handlers[:] = as_made.notice_handlers
     conn._notify_handlers[:] = as_made.notify_handlers
 

@@ -1,6 +1,7 @@
 """What both strategies for PostgreSQL promise, against a real one, through a proxy that can be disturbed."""
 
 import asyncio
+import contextlib
 import os
 import random
 import subprocess
@@ -290,18 +291,20 @@ async def test_reset_of_ones_own_runs_at_each_return(way: Way) -> None:
     assert returned == ["reset", "reset"]
 
 
-async def test_connection_with_a_command_in_flight_is_not_lent_again(way: Way) -> None:
-    """A body that failed while another task was still asking: the next borrower gets its own reply."""
+@pytest.mark.parametrize("failing", [False, True])
+async def test_connection_with_a_command_in_flight_is_not_lent_again(way: Way, failing: bool) -> None:
+    """A body that was over while another task was still asking: the next borrower gets its own reply."""
     asking: list[asyncio.Task[str]] = []
 
-    async def fail(conn: Any) -> None:
+    async def leave(conn: Any) -> None:
         asking.append(asyncio.create_task(_asked(way, conn, "theirs", 0.5)))
         await asyncio.sleep(0.05)
-        raise LookupError
+        if failing:
+            raise LookupError
 
     async with ConnectionPool(strategy=way.strategy(), max_size=1) as pool:
-        with pytest.raises(LookupError):
-            await _borrowed(pool, fail)
+        with pytest.raises(LookupError) if failing else contextlib.nullcontext():
+            await _borrowed(pool, leave)
         async with pool.get_connection() as conn:
             assert await way.driver.ask(conn, "mine") == "mine"
         await asyncio.gather(*asking, return_exceptions=True)

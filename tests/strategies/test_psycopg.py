@@ -9,11 +9,15 @@ import pytest
 from psycopg import IsolationLevel
 from psycopg.rows import dict_row
 
-from instrumented_pool import ConnectionPool
+from instrumented_pool import Closed, ConnectionPool, Observer
 from support.postgresql import PSYCOPG, Way, closed
 from support.waits import eventually
 
 pytestmark = pytest.mark.parametrize("way", [PSYCOPG], indirect=True, ids=["psycopg"])
+
+
+class Peculiar(psycopg.AsyncServerCursor[Any]):
+    """A borrower's own."""
 
 
 async def test_settings_are_put_back_before_the_next_borrower(way: Way) -> None:
@@ -24,11 +28,16 @@ async def test_settings_are_put_back_before_the_next_borrower(way: Way) -> None:
             await conn.set_isolation_level(IsolationLevel.SERIALIZABLE)
             await conn.set_read_only(True)
             await conn.set_deferrable(True)
+            conn.prepare_threshold, conn.prepared_max = None, 1
             conn.row_factory = dict_row
+            conn.cursor_factory = psycopg.AsyncClientCursor
+            conn.server_cursor_factory = Peculiar
             conn.add_notice_handler(print)
         async with pool.get_connection() as conn:
             assert (conn.autocommit, conn.isolation_level, conn.read_only, conn.deferrable) == (True, None, None, None)
             assert await (await conn.execute("SELECT 1")).fetchone() == (1,)
+            assert (conn.prepare_threshold, conn.prepared_max) == (5, 100)
+            assert (conn.cursor_factory, conn.server_cursor_factory) == (psycopg.AsyncCursor, psycopg.AsyncServerCursor)
             assert not conn._notice_handlers
         assert pool.stats().created == 1
 
@@ -84,6 +93,36 @@ async def test_connection_left_in_pipeline_mode_is_not_lent_again(way: Way) -> N
             assert await way.driver.ask(conn, "mine") == "mine"
             await conn.commit()
         assert pool.stats().closed["dirty"] == 1
+
+
+async def test_connection_left_in_a_two_phase_transaction_is_not_lent_again(way: Way) -> None:
+    """Prepared, it leaves the session idle, and every commit of the next borrower would be refused."""
+    async with ConnectionPool(strategy=way.strategy(), max_size=1) as pool:
+        async with pool.get_connection() as conn:
+            await conn.tpc_begin("mine")
+            conn._tpc = (conn._tpc[0], True)  # as tpc_prepare() leaves it, for which this server is not configured
+        async with pool.get_connection() as conn:
+            assert await way.driver.ask(conn, "mine") == "mine"
+            await conn.commit()
+        assert pool.stats().closed["dirty"] == 1
+
+
+async def test_socket_is_not_closed_under_a_check_that_overruns(way: Way) -> None:
+    """As under any other task that waits for it; that closes it in the end."""
+    numbers: list[int] = []
+
+    class Watcher(Observer):
+        def on_closed(self, event: Closed) -> None:
+            numbers.append(conn.fileno())
+
+    strategy = way.strategy(check_after=0.01)
+    async with ConnectionPool(strategy=strategy, max_size=1, close_timeout=0.05, observers=[Watcher()]) as pool:
+        async with pool.get_connection() as conn:
+            number = conn.fileno()
+            way.proxy.stall()
+        await eventually(lambda: conn.closed)
+        assert (numbers, pool.stats().closed["stale"]) == ([number], 1)
+        way.proxy.resume()
 
 
 async def test_socket_is_not_closed_under_a_task_that_waits_for_it(way: Way) -> None:
