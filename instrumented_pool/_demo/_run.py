@@ -62,11 +62,9 @@ def run(options: Namespace, *, console: Console | None = None, view_for: ViewFor
     """
     console = console or Console(highlight=False, width=None if sys.stdout.isatty() else 110)
     play = partial(_play, options, console, view_for or _view)
-    try:
-        with asyncio.Runner() as runner:
-            return runner.run(_until_signalled(play))
-    except asyncio.CancelledError:  # by Ctrl-C, which the runner forgets where that comes as it begins to listen
-        raise KeyboardInterrupt from None
+    signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)  # until the event loop listens: asyncio has moments in between
+    with asyncio.Runner() as runner:
+        return runner.run(_until_signalled(play))
 
 
 async def _until_signalled(play: Callable[[], Coroutine[Any, Any, int]]) -> int:
@@ -79,6 +77,7 @@ async def _until_signalled(play: Callable[[], Coroutine[Any, Any, int]]) -> int:
 
     for number in _SIGNALS:
         loop.add_signal_handler(number, stop, number)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
     try:
         return await story
     except asyncio.CancelledError:
